@@ -1,0 +1,1 @@
+"""The program: stages, targets and the records they share."""

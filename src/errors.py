@@ -1,7 +1,5 @@
 """The errors a run can end with, each class with its exit status."""
 
-from typing import ClassVar
-
 
 class AutopipeError(Exception):
     """Something that the user can act on; the boundary in cli.py prints it.
@@ -11,7 +9,7 @@ class AutopipeError(Exception):
     details: lines that belong below the message (all problems of a file, a log's tail).
     """
 
-    status: ClassVar[int] = 1
+    status = 1
 
     def __init__(self, message: str, *, hint: str = "", details: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -56,10 +54,10 @@ class BusyError(AutopipeError):
     status = 75
 
 
-class Interrupted(AutopipeError):
+class Interrupted(AutopipeError):  # noqa: N818  # nothing went wrong
     """Ctrl-C or a signal; status is 128 + the signal's number."""
 
     def __init__(self, signal_number: int) -> None:
         name = "Ctrl-C" if signal_number == 2 else f"signal {signal_number}"
         super().__init__(f"interrupted by {name}", hint="the same command goes on from here")
-        self.status = 128 + signal_number  # type: ignore[misc]
+        self.status = 128 + signal_number

@@ -55,4 +55,6 @@ def _read_env_file(env_file: Path | None) -> dict[str, str]:
     try:
         return {k: v for k, v in dotenv_values(path, interpolate=False).items() if v and v.strip()}
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read settings file {path}: {error}", hint="it must be a text file of NAME=value lines") from error
+        raise ConfigError(
+            f"cannot read settings file {path}: {error}", hint="it must be a text file of NAME=value lines"
+        ) from error

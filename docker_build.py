@@ -1,0 +1,42 @@
+"""Stage 3, docker build: makes what each component runs in."""
+
+import argparse
+from collections.abc import Sequence
+
+from src.cli import Request, add_common_options, add_target_option, run_program
+from src.dag import Dag
+from src.settings import Settings
+
+
+def build_images(dag: Dag, settings: Settings, target: str) -> None:
+    """Make the environments of a DAG's components for a target; those that are there already are left alone.
+
+    Raises ImageError when one cannot be made, FetchError when a component is not here.
+    """
+    from src.pipeline_manager import find_folders
+    from src.plan import make_plan
+    from src.targets import TARGETS
+
+    folders, _ = find_folders(dag, settings)
+    TARGETS[target].environments(make_plan(dag), folders, settings, make=True)
+
+
+def build(request: Request) -> None:
+    """Run stage 3 alone."""
+    from src.targets import choose_target
+
+    dag, settings = request.dag, request.settings
+    target, _ = choose_target(request.target, settings, fetched=dag.repository is not None)
+    build_images(dag, settings, target)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the stage; return its exit status."""
+    parser = argparse.ArgumentParser(prog="docker_build.py", description="Stage 3: make what the components run in.")
+    add_common_options(parser)
+    add_target_option(parser)
+    return run_program(build, parser, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,165 @@
+"""Options, logging and the one boundary where errors become messages and exit statuses."""
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # --help shall not wait for what only a run needs
+    from src.dag import Dag
+    from src.errors import AutopipeError
+    from src.settings import Settings
+
+BUG = "this is a bug of the tool: please report it with the lines above, at the project's page"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for on the command line."""
+
+    dag: "Dag"
+    settings: "Settings"
+    output: Path
+    target: str
+    fresh: bool
+    dry_run: bool
+    live: bool  # there is a terminal that lines can be redrawn on
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every stage has."""
+    parser.add_argument("-i", "--input", required=True, type=Path, metavar="DAG", help="the DAG file (YAML)")
+    parser.add_argument("--env-file", type=Path, metavar="FILE", help="settings (default: .env beside the program)")
+    loudness = parser.add_mutually_exclusive_group()
+    loudness.add_argument("-v", "--verbose", action="store_true", help="tell more, and what components print")
+    loudness.add_argument("-q", "--quiet", action="store_true", help="tell warnings and errors only")
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a whole run."""
+    add_target_option(parser)
+    add_media_options(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print what would be done; touch nothing")
+    parser.add_argument("--fresh", action="store_true", help="start from nothing, whatever earlier runs left")
+
+
+def add_target_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says where steps run."""
+    parser.add_argument(
+        "--target",
+        choices=("auto", "process"),
+        default="auto",
+        help="where steps run: process: on this machine, one child process each (default: auto)",
+    )
+
+
+def add_media_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where media comes from and outputs go."""
+    parser.add_argument(
+        "--media",
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help="file or folder in the place of the DAG file's media",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="where runs are kept (default: output/ beside the DAG file)"
+    )
+
+
+def run_program(program: Callable[[Request], None], parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+    """Parse argv, run the program, print at most one error with its hint; return the exit status."""
+    args = parser.parse_args(argv)
+    set_up_logging(verbose=args.verbose, quiet=args.quiet)
+    from src.errors import AutopipeError, Interrupted
+
+    try:
+        with _signals_raise():
+            program(_make_request(args))
+            sys.stdout.flush()
+    except AutopipeError as error:
+        _show(error)
+        return error.status
+    except KeyboardInterrupt:
+        _show(Interrupted(2))
+        return 130
+    except BrokenPipeError:
+        # Whoever read the results has seen enough; nothing more can be printed, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:  # noqa: BLE001  # the boundary: what comes here is our own mistake, shown whole
+        import traceback
+
+        sys.stderr.write(traceback.format_exc() + BUG + "\n")
+        return 1
+    return 0
+
+
+def _make_request(args: argparse.Namespace) -> Request:
+    from dataclasses import replace
+
+    from src.dag import load_dag
+    from src.settings import load_settings
+
+    settings = load_settings(args.env_file, os.environ)
+    dag = load_dag(args.input)
+    import logging
+
+    for warning in dag.warnings:
+        logging.getLogger("autopipe").warning("%s", warning)
+    media = getattr(args, "media", None)
+    if media:
+        dag = replace(dag, media=tuple(path.expanduser().absolute() for path in media))
+    output = getattr(args, "output", None) or settings.output_dir or dag.path.parent / "output"
+    quiet = args.quiet or args.verbose
+    return Request(
+        dag=dag,
+        settings=settings,
+        output=output.expanduser().absolute(),
+        target=getattr(args, "target", "auto"),
+        fresh=getattr(args, "fresh", False),
+        dry_run=getattr(args, "dry_run", False),
+        live=sys.stderr.isatty() and not quiet and os.environ.get("TERM") != "dumb",
+    )
+
+
+def set_up_logging(*, verbose: bool, quiet: bool) -> None:
+    """Send what the parts tell to stderr, each line with the time."""
+    import logging
+
+    log = logging.getLogger("autopipe")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log.handlers[:] = [handler]
+    log.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    log.propagate = False
+
+
+@contextlib.contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the program as Ctrl-C does, through every open context."""
+    import signal
+
+    from src.errors import Interrupted
+
+    def handle(number: int, frame: object) -> None:
+        del frame
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show(error: "AutopipeError") -> None:
+    lines = [f"error: {error.message}", *(f"  {line}" for line in error.details)]
+    if error.hint:
+        lines.append(f"hint: {error.hint}")
+    sys.stderr.write("\n".join(lines) + "\n")

@@ -1,0 +1,119 @@
+"""The crew of a local run: threads that take tasks as soon as what they need is complete."""
+
+import contextlib
+import functools
+import queue
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from graphlib import TopologicalSorter
+from types import FrameType
+
+from src import step as launcher
+from src.errors import Interrupted, RunError
+from src.plan import Plan
+from src.progress import Progress
+from src.record import Run
+from src.step import Cancel, Record
+
+Notify = Callable[[Record], None]
+
+
+class Crew:
+    """Runs the tasks of one run on its folder, as many at once as there are cores.
+
+    execute: runs a task, tells notify of its records, and returns its end record, as launcher.run_task does.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        document: Record,
+        execute: Callable[[str, Notify], Record],
+        cancel: Cancel,
+        progress: Progress,
+    ) -> None:
+        self._run = run
+        self._document = document
+        self._execute = execute
+        self._cancel = cancel
+        self._progress = progress
+
+    def work(self, plan: Plan) -> None:
+        """Run all tasks; what only failed steps feed is not run. Raises RunError when the disk refuses."""
+        steps = {step.name: step for step in plan.steps}
+        sorter = TopologicalSorter({step.name: step.parents for step in plan.steps})
+        sorter.prepare()
+        self._progress.begin(sum(len(step.tasks) for step in plan.steps))
+        ended: queue.SimpleQueue[tuple[str, Future[bool]]] = queue.SimpleQueue()
+        left = {step.name: len(step.tasks) for step in plan.steps}
+        broken: set[str] = set()
+        running = 0
+        with ThreadPoolExecutor(launcher.cores()) as pool:
+            while True:
+                for name in sorter.get_ready():
+                    for task in steps[name].tasks:
+                        future = pool.submit(self._run_task, task)
+                        future.add_done_callback(functools.partial(_put, ended, name))
+                        running += 1
+                if not running:
+                    break
+                name, future = ended.get()
+                running -= 1
+                left[name] -= 1
+                if not self._result(future):
+                    broken.add(name)
+                if not left[name] and name not in broken:
+                    sorter.done(name)
+
+    def _result(self, future: "Future[bool]") -> bool:
+        try:
+            return future.result()
+        except OSError as error:
+            self._cancel.set()  # the disk of all steps is at fault, not one of them
+            raise RunError(
+                f"the run's folder cannot be written: {error.strerror}: {error.filename}",
+                hint="free some space, then give the same command again",
+            ) from error
+        except BaseException:
+            self._cancel.set()
+            raise
+
+    def _run_task(self, task: str) -> bool:
+        if self._cancel.is_set():
+            return False
+        folder, store = self._run.folder, self._run.store
+        store.adopt(folder, self._document, task)
+        end = self._execute(task, lambda record: self._progress.advance(task, record))
+        store.keep(folder, task)
+        records = launcher.last_attempt(launcher.read_journal(launcher.journal_path(folder, task)))
+        files = sum(len(record.get("outputs", ())) for record in records)
+        ran = sum(record.get("run") == self._run.id for record in records)
+        self._progress.end(task, end, files=files, ran=ran)
+        return bool(end["state"] != "failed")
+
+
+def _put(ended: "queue.SimpleQueue[tuple[str, Future[bool]]]", name: str, future: "Future[bool]") -> None:
+    ended.put((name, future))
+
+
+@contextlib.contextmanager
+def cancelled_by_signals() -> Iterator[Cancel]:
+    """Give a Cancel that Ctrl-C, SIGTERM and SIGHUP set; raises Interrupted at the end when one did."""
+    cancel = Cancel()
+    received: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        del frame
+        received.append(number)
+        cancel.set()
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield cancel
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if received:
+        raise Interrupted(received[0])

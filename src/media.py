@@ -1,0 +1,206 @@
+"""Stage 1, save media: copies the media once into the store, where the first step finds it."""
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from src.errors import ConfigError, FetchError
+from src.step import CHUNK, clone, content_of, is_intact, reflink, sha256_of
+from src.store import Store
+
+log = logging.getLogger("autopipe")
+INDEX = "media.json"
+
+
+def save_media(paths: Sequence[Path], store: Store) -> list[dict[str, Any]]:
+    """Make sure that the store has the media; return an entry a file: {name, size, mtime_ns, inode, sha256, content}.
+
+    paths: files or folders; the files of a folder are taken with those of its folders, hidden ones left out.
+    A file whose size, times and inode are those of the last time is not read again. Raises FetchError when one is
+    missing or cannot be read, ConfigError when there is none or two have the same name.
+    """
+    if not paths:
+        raise ConfigError("no media to run on", hint="name it in the file as `input_media:`, or give --media FILE")
+    index = _read_index(store)
+    entries: dict[str, dict[str, Any]] = {}
+    sources: dict[str, Path] = {}
+    for name, path in _list_files(paths):
+        if name in sources:
+            raise ConfigError(
+                f"two media files are called {name}: {sources[name]} and {path}",
+                hint="rename one: components find the media by its name",
+            )
+        sources[name] = path
+        entries[name] = _save(path, name, store, index)
+    _write_index(store, index)
+    return [entries[name] for name in sorted(entries)]
+
+
+def saved_media(paths: Sequence[Path], store: Store) -> list[dict[str, Any]] | None:
+    """Return what save_media would, where the store has all of it as it is now; None otherwise. Touches nothing."""
+    index = _read_index(store)
+    entries = [_known(path, name, store, index) for name, path in _list_files(paths)]
+    return sorted((entry for entry in entries if entry), key=lambda entry: str(entry["name"])) if all(entries) else None
+
+
+def stage(entries: Sequence[dict[str, Any]], store: Store, folder: Path) -> list[dict[str, Any]]:
+    """Lay saved media into folder, each under its own name; return the entries as they are there."""
+    staged = []
+    for entry in entries:
+        target = folder / entry["name"]
+        clone(store.media / entry["sha256"], target)
+        status = target.stat()
+        staged.append({**entry, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino})
+    return staged
+
+
+def _list_files(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+    for path in paths:
+        if path.is_dir():
+            found = [
+                (file.relative_to(path), file)
+                for file in sorted(path.rglob("*"))
+                if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
+            ]
+            if not found:
+                raise FetchError(f"the media folder {path} has no files", hint="put the media into it")
+            for inner, file in found:
+                yield _plain_name("_".join(inner.parts), file), file
+        elif path.is_file():
+            yield _plain_name(path.name, path), path
+        elif path.exists():
+            raise FetchError(f"the media {path} is neither a file nor a folder", hint="give a file")
+        else:
+            raise FetchError(f"no such media: {path}", hint="correct `input_media:`, or give --media FILE")
+
+
+def _plain_name(name: str, path: Path) -> str:
+    plain = re.sub(r"\s", "_", name)
+    if plain != name:
+        log.info("%s is stored as %s: components split paths at blanks", path, plain)
+    return plain
+
+
+def _save(path: Path, name: str, store: Store, index: dict[str, Any]) -> dict[str, Any]:
+    known = _known(path, name, store, index)
+    if known:
+        return known
+    started = time.time_ns()
+    try:
+        sha256 = _copy_in(path, store)
+        copy = store.media / sha256
+        content = content_of(copy, sha256)
+    except OSError as error:
+        if error.filename == str(path):
+            raise FetchError(f"cannot read the media {path}: {error.strerror}", hint="check its rights") from error
+        raise
+    source, status = _identity(path), copy.stat()
+    entry = {
+        "name": name,
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "inode": status.st_ino,
+        "sha256": sha256,
+        "content": content,
+    }
+    # A file written within the clock's grain may be written again without a sign of it: it is read anew next time.
+    grain = 2_000_000_000 if source["mtime_ns"] % 1_000_000_000 == 0 else 50_000_000
+    if max(source["mtime_ns"], source["ctime_ns"]) < started - grain:
+        index[str(path)] = {"source": source, "stored": entry}
+    return entry
+
+
+def _known(path: Path, name: str, store: Store, index: dict[str, Any]) -> dict[str, Any] | None:
+    known = index.get(str(path))
+    if known and known["source"] == _identity(path) and known["stored"]["name"] == name:
+        stored = dict(known["stored"])
+        if is_intact(store.media / stored["sha256"], stored):
+            return stored
+    return None
+
+
+def _identity(path: Path) -> dict[str, int]:
+    status = path.stat()
+    return {
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "ctime_ns": status.st_ctime_ns,
+        "inode": status.st_ino,
+        "device": status.st_dev,
+    }
+
+
+def _copy_in(path: Path, store: Store) -> str:
+    """Copy a file into the store, holes left as holes; return its sha256."""
+    digest = hashlib.sha256()
+    with store.temporary() as folder:
+        made = folder / "media"
+        copied = reflink(path, made)
+        with (made if copied else path).open("rb", buffering=0) as reader, made.open("ab", buffering=0) as writer:
+            size = os.fstat(reader.fileno()).st_size
+            for start, end, hole in _extents(reader.fileno(), size):
+                if hole:
+                    _add_zeros(digest, end - start)
+                    continue
+                reader.seek(start)
+                while start < end and (chunk := reader.read(min(CHUNK, end - start))):
+                    digest.update(chunk)
+                    if not copied:
+                        os.pwrite(writer.fileno(), chunk, start)
+                    start += len(chunk)
+            writer.truncate(size)
+        if made.stat().st_size != path.stat().st_size:
+            raise FetchError(f"the media {path} changed while it was read", hint="start when it is complete")
+        target = store.media / digest.hexdigest()
+        target.parent.mkdir(exist_ok=True)
+        if not target.is_file() or sha256_of(target) != digest.hexdigest():
+            made.replace(target)
+    return digest.hexdigest()
+
+
+def _extents(fd: int, size: int) -> Iterator[tuple[int, int, bool]]:
+    """Give (start, end, is it a hole) for the whole of a file."""
+    start = 0
+    while start < size:
+        try:
+            data = os.lseek(fd, start, os.SEEK_DATA)
+        except OSError as error:
+            # ENXIO: nothing but a hole is left; else the file system cannot tell, and all is data.
+            data = size if error.errno == errno.ENXIO else start
+        if data > start:
+            yield start, data, True
+        if data < size:
+            try:
+                hole = os.lseek(fd, data, os.SEEK_HOLE)
+            except OSError:
+                hole = size
+            yield data, hole, False
+            start = hole
+        else:
+            start = size
+
+
+def _add_zeros(digest: "hashlib._Hash", count: int) -> None:
+    zeros = memoryview(bytes(CHUNK))
+    for start in range(0, count, CHUNK):
+        digest.update(zeros[: min(CHUNK, count - start)])
+
+
+def _read_index(store: Store) -> dict[str, Any]:
+    try:
+        return dict(json.loads((store.folder / INDEX).read_bytes()))
+    except (FileNotFoundError, ValueError):  # absent, or torn: the media is read again
+        return {}
+
+
+def _write_index(store: Store, index: dict[str, Any]) -> None:
+    with store.temporary() as folder:
+        (folder / INDEX).write_text(json.dumps(index))
+        (folder / INDEX).replace(store.folder / INDEX)

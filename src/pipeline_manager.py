@@ -1,0 +1,218 @@
+"""Stage 4, pipeline manager: plans a run, lets its target run it, and answers for its outputs."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":  # run alone, Python puts this folder on the path; what is imported lies in its parent
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from src import step as launcher
+from src.cli import Request, add_common_options, add_run_options, run_program
+from src.components import component_sum, locate_components
+from src.dag import Dag
+from src.errors import AutopipeError, OutputError, RunError
+from src.lock import dag_folder, lock_dag
+from src.media import save_media, stage
+from src.plan import Plan, make_plan, plan_document, step_key
+from src.progress import count, follow
+from src.record import PRIVATE, Run, close_folder, open_run, point_latest, step_records, write_json, write_record
+from src.recovery import recover_runs
+from src.settings import ROOT, Settings
+from src.step import SAVE_MEDIA
+from src.store import Store
+from src.sums import SumMemory
+from src.targets import TARGETS, choose_target
+
+log = logging.getLogger("autopipe")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A run that went well: its folder, and the state and output names of each step."""
+
+    folder: Path
+    steps: tuple[tuple[str, str, tuple[str, ...]], ...]
+
+
+def open_store(dag: Dag, output: Path, *, fresh: bool = False) -> Store:
+    """Return the store of a DAG; fresh: nothing in it is taken over."""
+    return Store(dag_folder(dag, output) / ".store", reuse=not fresh)
+
+
+def run_pipeline(
+    dag: Dag, settings: Settings, target: str, *, output: Path, fresh: bool = False, live: bool = False
+) -> Result:
+    """Run a DAG whose media is saved and whose components are here; the caller holds its lock.
+
+    target: a name of TARGETS. fresh: take over nothing. live: show bars. Raises RunError when a step failed,
+    OutputError when outputs are not where they should be, Interrupted after a signal.
+    """
+    plan = make_plan(dag)
+    for remark in plan.remarks:
+        log.info("%s", remark)
+    store = open_store(dag, output, fresh=fresh)
+    recover_runs(dag_folder(dag, output), store)
+    media = save_media(dag.media, store)
+    folders, commit = find_folders(dag, settings)
+    sums = component_sums(folders, settings)
+    keys = step_keys(plan, sums, TARGETS[target].environments(plan, folders, settings, make=True))
+    facts = {
+        "dag": dag.name,
+        "file": str(dag.path),
+        "target": target,
+        "repository": public_url(dag.repository),
+        "commit": commit,
+    }
+    with open_run(plan, output, store, tuple(media), facts) as run, follow(live=live) as progress:
+        document = plan_document(
+            plan,
+            run_id=run.id,
+            keys=keys,
+            folders={name: str(folder) for name, folder in folders.items()},
+            media=stage(media, store, run.folder / PRIVATE / "media"),
+            parallel=None,
+        )
+        write_json(run.folder / PRIVATE / "plan.json", document)
+        try:
+            TARGETS[target].run(run, plan, document, settings, progress)
+        except AutopipeError as error:
+            _end(run, plan, "interrupted" if error.status > 128 else "failed", sums)
+            raise
+        steps = _end(run, plan, None, sums)
+    _check(run, steps)
+    point_latest(run)
+    return Result(
+        folder=run.folder,
+        steps=tuple((step["step"], step["state"], tuple(_names(step))) for step in steps),
+    )
+
+
+def find_folders(dag: Dag, settings: Settings) -> tuple[dict[str, Path], str | None]:
+    """Return the folder of each step's component, save-media included, and the commit that was fetched."""
+    folders = locate_components(dag, settings, {})
+    return {SAVE_MEDIA: ROOT / "src" / SAVE_MEDIA, **folders}, None
+
+
+def component_sums(folders: Mapping[str, Path], settings: Settings) -> dict[str, str]:
+    """Return the sum of each component; see component_sum."""
+    with SumMemory(settings.cache_dir) as memory:
+        return {name: component_sum(name, folder, memory) for name, folder in folders.items()}
+
+
+def step_keys(plan: Plan, sums: Mapping[str, str], environments: Mapping[str, str]) -> dict[str, str]:
+    """Return the known part of each step's keys, for the steps whose environment is known."""
+    return {
+        step.name: step_key(sums[step.name], environments[step.name], step.options)
+        for step in plan.steps
+        if step.name in environments
+    }
+
+
+def _end(run: Run, plan: Plan, state: str | None, sums: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Write the run's last record and tidy its folder; return the records of its steps."""
+    try:
+        steps = [{**step, "component": sums[step["step"]]} for step in step_records(run, plan)]
+        missing = [step for step in steps if step["state"] not in ("done", "skipped")]
+        write_record(
+            run, {"state": state or ("failed" if missing else "done"), "media": list(run.media), "steps": steps}
+        )
+        _verify(run, plan)
+        close_folder(run.folder)
+    except OSError as error:
+        raise OutputError(
+            f"the run's folder {run.folder} cannot be completed: {error.strerror}: {error.filename}",
+            hint="free some space, then give the same command again: nothing that was done is run again",
+        ) from error
+    return steps
+
+
+def _verify(run: Run, plan: Plan) -> None:
+    for step in plan.steps:
+        for task in step.tasks:
+            journal = launcher.read_journal(launcher.journal_path(run.folder, task))
+            for record in launcher.last_attempt(journal):
+                for entry in record.get("outputs", ()):
+                    if not launcher.is_intact(run.folder / step.name / entry["name"], entry):
+                        raise OutputError(
+                            f"the output {step.name}/{entry['name']} was changed or removed during the run",
+                            hint="give the same command again: what is missing is made anew",
+                        )
+
+
+def _check(run: Run, steps: list[dict[str, Any]]) -> None:
+    """Raise RunError unless every step is done or skipped."""
+    failed = [step for step in steps if step["state"] == "failed"]
+    if not failed:
+        return
+    first = failed[0]
+    where = next((one["name"] for one in first["invocations"] if one["state"] == "failed"), "")
+    others = [f"{step['step']}: {step['message']}" for step in failed[1:]]
+    idle = [step["step"] for step in steps if step["state"] == "not run"]
+    details = [
+        *first.get("tail", ()),
+        *([f"also failed: {other}" for other in others[:20]]),
+        *([f"and {count(len(others) - 20, 'more step')}"] if len(others) > 20 else []),
+        *([f"not run, since they need it: {', '.join(idle[:20])}"] if idle else []),
+        f"log: {run.folder / 'logs' / (first['step'] + '.log')}",
+    ]
+    raise RunError(
+        f"step {first['step']}{f' on {where}' if where and where != first['step'] else ''}: {first['message']}",
+        details=tuple(details),
+        hint=first.get("hint") or "correct the component; the same command goes on from here",
+    )
+
+
+def _names(step: Mapping[str, Any]) -> list[str]:
+    return sorted(entry["name"] for record in step["invocations"] for entry in record["outputs"])
+
+
+def public_url(url: str | None) -> str | None:
+    """Return a repository's URL without user and password."""
+    if url is None or "://" not in url:
+        return url
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run stage 4 alone; the earlier stages must have been run."""
+    parser = argparse.ArgumentParser(prog="pipeline_manager.py", description="Stage 4: run the pipeline of a DAG file.")
+    add_common_options(parser)
+    add_run_options(parser)
+    return run_program(manage, parser, argv)
+
+
+def manage(request: Request) -> None:
+    """Run the pipeline and print where its outputs are; the media is saved on the way."""
+    target, _ = choose_target(request.target, request.settings, fetched=request.dag.repository is not None)
+    with lock_dag(request.dag, request.output):
+        print_result(
+            run_pipeline(
+                request.dag,
+                request.settings,
+                target,
+                output=request.output,
+                fresh=request.fresh,
+                live=request.live,
+            )
+        )
+
+
+def print_result(result: Result) -> None:
+    """Print the run's folder and a line a step on stdout."""
+    width = max(len(step) for step, _, _ in result.steps)
+    lines = [str(result.folder)]
+    for step, state, names in result.steps:
+        shown = "  ".join(names[:3]) + (f"  and {len(names) - 3} more" if len(names) > 3 else "")
+        lines.append(f"{step:<{width}}  {state:<7}  {shown}".rstrip())
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

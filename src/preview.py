@@ -1,0 +1,72 @@
+"""The plan as `--dry-run` prints it: order, what would run, what would be reused; touches nothing."""
+
+import sys
+from collections.abc import Mapping
+
+from src import step as launcher
+from src.cli import Request
+from src.lock import dag_folder
+from src.media import saved_media
+from src.pipeline_manager import component_sums, find_folders, open_store, step_keys
+from src.plan import Step, make_plan, plan_document
+from src.progress import count
+from src.step import SAVE_MEDIA, Input, Record
+from src.store import Store
+from src.targets import TARGETS, choose_target
+
+
+def show_plan(request: Request) -> None:
+    """Print what a run of this request would do; raises what the run would raise before it starts."""
+    target, reason = choose_target(request.target, request.settings, fetched=request.dag.repository is not None)
+    plan = make_plan(request.dag)
+    store = open_store(request.dag, request.output, fresh=request.fresh)
+    folders, _ = find_folders(request.dag, request.settings)
+    sums = component_sums(folders, request.settings)
+    environments = TARGETS[target].environments(plan, folders, request.settings, make=False)
+    keys = step_keys(plan, sums, environments)
+    media = saved_media(request.dag.media, store)
+    lines = [f"target: {target} ({reason})", f"output: {dag_folder(request.dag, request.output)}"]
+    document = plan_document(
+        plan,
+        run_id="",
+        keys={step.name: keys.get(step.name, "") for step in plan.steps},
+        folders={},
+        media=media or [],
+        parallel=None,
+    )
+    width = max(len(step.name) for step in plan.steps)
+    outputs: dict[str, list[Input] | None] = {}
+    for number, step in enumerate(plan.steps, 1):
+        outputs[step.name], what = _foresee(step, document, outputs, keys, store, media)
+        source = ", ".join(step.parents) or "the media"
+        shards = f", {len(step.tasks)} shards" if len(step.tasks) > 1 else ""
+        lines.append(f"{number:>4}  {step.name:<{width}}  {what}{shards}  (from {source})")
+    sys.stdout.write("\n".join([*lines, *plan.remarks]) + "\n")
+
+
+def _foresee(
+    step: Step,
+    document: Record,
+    outputs: Mapping[str, list[Input] | None],
+    keys: Mapping[str, str],
+    store: Store,
+    media: list[Record] | None,
+) -> tuple[list[Input] | None, str]:
+    """Return a step's outputs, where the store has them all, and a word on what would be done."""
+    if step.name not in keys:
+        return None, "runs (its environment is not made yet)"
+    inputs: list[Input] = []
+    if step.name == SAVE_MEDIA:
+        if media is None:
+            return None, "runs (the media is new)"
+        inputs = [Input("", store.media.parent / entry["name"], entry) for entry in media]
+    for parent in step.parents:
+        found = outputs[parent]
+        if found is None:
+            return None, f"runs where the outputs of {parent} are new"
+        inputs += found
+    chosen = [one for task in step.tasks for one in launcher.choose_invocations(document["tasks"][task], inputs)]
+    records = [record for one in chosen if (record := store.find(one.key))]
+    if len(records) < len(chosen):
+        return None, f"runs {len(chosen) - len(records)} of {count(len(chosen), 'invocation')}"
+    return store.inputs(step.name, records), f"reused, {count(sum(len(r['outputs']) for r in records), 'file')}"

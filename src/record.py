@@ -1,0 +1,147 @@
+"""A run's folder and record, `output/<dag>/<run id>/` and its run.json."""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from src import step as launcher
+from src.errors import ConfigError
+from src.lock import dag_folder, try_lock
+from src.plan import Plan
+from src.step import WORK, Record
+from src.store import Store
+
+RECORD = "run.json"
+PRIVATE = ".autopipe"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One execution; its folder is the volume of the local targets."""
+
+    id: str
+    folder: Path
+    store: Store
+    media: tuple[Record, ...]  # entries of the saved media
+    facts: Mapping[str, Any]  # what run.json says of the whole run
+    started: float  # seconds since the epoch
+
+
+@contextlib.contextmanager
+def open_run(
+    plan: Plan, output: Path, store: Store, media: tuple[Record, ...], facts: Mapping[str, Any]
+) -> Iterator[Run]:
+    """Make a run's folder, and say in its record that it is running; raises ConfigError when the disk refuses.
+
+    A lock in the folder, held while the block runs, tells runs at work from dead ones.
+    """
+    started = time.time()
+    run_id = time.strftime("%Y%m%d-%H%M%S-", time.localtime(started)) + secrets.token_hex(2)
+    folder = dag_folder(plan.dag, output) / run_id
+    run = Run(id=run_id, folder=folder, store=store, media=media, facts=facts, started=started)
+    try:
+        (folder / PRIVATE).mkdir(parents=True)
+        fd = os.open(folder / PRIVATE / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot make the run's folder {folder}: {error.strerror}", hint="give another one: --output DIR"
+        ) from error
+    try:
+        try_lock(fd)
+        prepare_volume(folder)
+        write_record(run, {"state": "running"})
+        yield run
+    finally:
+        os.close(fd)
+
+
+def prepare_volume(folder: Path) -> None:
+    """Make the folders that the launcher expects on a volume, open to whatever user runs it."""
+    for name in (f"{PRIVATE}/steps", f"{PRIVATE}/logs", f"{PRIVATE}/media", WORK):
+        (folder / name).mkdir()
+        (folder / name).chmod(0o777)
+
+
+def write_record(run: Run, news: Mapping[str, Any]) -> None:
+    """Write run.json: the run's facts, and news of its state and steps."""
+    document = {"run": run.id, **run.facts, "started": _iso(run.started), **news}
+    write_json(run.folder / RECORD, document)
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a file that is seen whole or not at all."""
+    made = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    made.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    made.replace(path)
+
+
+def _iso(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(seconds))
+
+
+def step_records(run: Run, plan: Plan) -> list[dict[str, Any]]:
+    """Return what the journals say of each step, in order, for run.json."""
+    return [_step_record(run, step.name, step.tasks) for step in plan.steps]
+
+
+def _step_record(run: Run, name: str, tasks: tuple[str, ...]) -> dict[str, Any]:
+    files: list[Record] = []
+    ends: list[Record] = []
+    for task in tasks:
+        for record in launcher.last_attempt(launcher.read_journal(launcher.journal_path(run.folder, task))):
+            (ends if record["event"] == "end" else files).append(record)
+    state = launcher.step_state(end["state"] for end in ends) if len(ends) == len(tasks) else "not run"
+    return {
+        "step": name,
+        "state": state,
+        "ran": sum(record["run"] == run.id for record in files),
+        "reused": sum(record["run"] != run.id for record in files),
+        "seconds": round(sum(record["seconds"] for record in files if record["run"] == run.id), 3),
+        **next(
+            (
+                {key: end[key] for key in ("message", "hint", "tail") if end.get(key)}
+                for end in ends
+                if "message" in end
+            ),
+            {},
+        ),
+        "invocations": [_public(record) for record in files],
+    }
+
+
+def _public(record: Record) -> dict[str, Any]:
+    fields = ("name", "key", "state", "exit", "attempts", "time", "seconds", "run", "message", "hint", "tail")
+    return {
+        **{field: record[field] for field in fields if field in record},
+        "inputs": [
+            _sums(entry) | ({"parent": entry["parent"]} if entry["parent"] else {}) for entry in record["inputs"]
+        ],
+        "outputs": [_sums(entry) for entry in record["outputs"]],
+    }
+
+
+def _sums(entry: Record) -> dict[str, Any]:
+    return {field: entry[field] for field in ("name", "size", "sha256", "content")}
+
+
+def close_folder(folder: Path) -> None:
+    """Leave in a run's folder what people read: outputs, logs, record."""
+    private = folder / PRIVATE
+    shutil.rmtree(folder / WORK, ignore_errors=True)
+    if not (folder / "logs").exists() and (private / "logs").exists():
+        (private / "logs").rename(folder / "logs")
+    shutil.rmtree(private, ignore_errors=True)
+
+
+def point_latest(run: Run) -> None:
+    """Let `latest` beside the run's folder lead to it."""
+    link = run.folder.with_name(f".latest-{run.id}")
+    link.symlink_to(run.id)
+    link.replace(run.folder.with_name("latest"))

@@ -1,0 +1,53 @@
+"""What runs left behind that died: their finished files are taken over, their processes ended."""
+
+import contextlib
+import json
+import logging
+import os
+import time
+from pathlib import Path
+
+from src import step as launcher
+from src.lock import try_lock
+from src.paths import plain_link
+from src.record import PRIVATE, RECORD, close_folder, write_json
+from src.store import Store
+
+log = logging.getLogger("autopipe")
+MOMENT = 60  # seconds
+
+
+def recover_runs(folder: Path, store: Store) -> int:
+    """Take over from the dead runs below a DAG's folder; return how many there were.
+
+    A run at work holds the lock in its folder. The same DAG name may be run from another file at the same time.
+    """
+    recovered = 0
+    for private in sorted(folder.glob(f"*/{PRIVATE}")):
+        try:
+            fd = os.open(private / "lock", os.O_RDWR)
+        except FileNotFoundError:
+            # It is being made, or being closed, at this very moment; or was when it died.
+            if time.time() - private.stat().st_mtime > MOMENT:
+                close_folder(private.parent)
+            continue
+        try:
+            if try_lock(fd):
+                _recover(private.parent, store)
+                recovered += 1
+        finally:
+            os.close(fd)
+    return recovered
+
+
+def _recover(folder: Path, store: Store) -> None:
+    killed = launcher.kill_marked(folder.name)
+    for journal in sorted((folder / PRIVATE / "steps").glob("*.jsonl")):
+        store.keep(folder, journal.stem)
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        record = json.loads((folder / RECORD).read_bytes())
+        if record["state"] == "running":
+            write_json(folder / RECORD, {**record, "state": "interrupted"})
+    plain_link(folder).unlink(missing_ok=True)
+    close_folder(folder)
+    log.debug("took over what run %s had finished; ended %d processes of it", folder.name, killed)

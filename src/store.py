@@ -1,0 +1,131 @@
+"""The store of results by invocation key, `output/<dag>/.store/`: what was made once is not made again.
+
+    objects/<2 hex>/<key>/record.json, <output files>
+    media/<sha256>                          the media, copied once (see media.py)
+    tmp/                                    entries on their way; each is renamed into place when complete
+
+A run's folder shows the same files by hard links. A file counts only while size, mtime and inode are what its
+entry says. Entries are complete or absent, so several runs may share a store without a lock.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from src import step as launcher
+from src.step import Record
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Make target the same file by a hard link, or a copy where links are refused; raises OSError."""
+    try:
+        os.link(source, target)
+    except (PermissionError, OSError):
+        shutil.copy2(source, target)
+
+
+class Store:
+    """A store folder; reads are off for a run that shall start from nothing (`--fresh`)."""
+
+    def __init__(self, folder: Path, *, reuse: bool = True) -> None:
+        self.folder = folder
+        self.media = folder / "media"
+        self._reuse = reuse
+
+    def find(self, key: str) -> Record | None:
+        """Return the record kept under a key, its outputs intact, or None."""
+        if not self._reuse:
+            return None
+        place = self._place(key)
+        try:
+            record: Record = json.loads((place / "record.json").read_bytes())
+        except (FileNotFoundError, ValueError):  # absent, or written in the moment the power went
+            return None
+        return record if _is_whole(record, place) else None
+
+    def put(self, record: Record, folder: Path) -> None:
+        """Keep a record whose output files are in folder; what is kept already stays."""
+        place = self._place(record["key"])
+        if self._reuse and self.find(record["key"]) is not None:
+            return
+        with self.temporary() as made:
+            outputs = []
+            for entry in record["outputs"]:
+                link_file(folder / entry["name"], made / entry["name"])
+                sums = (entry["sha256"], entry["content"])
+                outputs.append(launcher.file_entry(made / entry["name"], sums))
+            (made / "record.json").write_text(json.dumps({**record, "outputs": outputs}))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self._exchange(made, place)
+
+    def _exchange(self, made: Path, place: Path) -> None:
+        with contextlib.suppress(FileNotFoundError), self.temporary() as old:
+            place.rename(old / "old")  # broken, or to be made fresh
+        with contextlib.suppress(FileExistsError):
+            made.rename(place)  # another run of the same name may have been first, with the same content
+
+    @contextlib.contextmanager
+    def temporary(self) -> Iterator[Path]:
+        """Give a new folder on the store's disk, removed at the end unless it was renamed."""
+        path = self.folder / "tmp" / secrets.token_hex(8)
+        path.mkdir(parents=True)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def inputs(self, parent: str, records: Iterable[Record]) -> list[launcher.Input]:
+        """Return the output files of kept records as inputs of what comes after parent."""
+        return [
+            launcher.Input(parent, self._place(record["key"]) / entry["name"], entry)
+            for record in records
+            for entry in record["outputs"]
+        ]
+
+    def _place(self, key: str) -> Path:
+        return self.folder / "objects" / key[:2] / key
+
+    # --- Between a volume and the store ---
+
+    def adopt(self, volume: Path, plan: Record, task: str) -> int:
+        """Put what the store has of a task onto the volume, files and journal; return how many invocations.
+
+        The parents must be complete. Whatever cannot be listed is left to the launcher, which says why.
+        """
+        folder = volume / plan["tasks"][task]["step"]
+        try:
+            invocations = launcher.list_invocations(volume, plan, task)
+        except launcher.StepError:
+            return 0
+        folder.mkdir(exist_ok=True)
+        records = [self._lay(record, folder) for one in invocations if (record := self.find(one.key))]
+        if records:
+            journal = launcher.Journal(launcher.journal_path(volume, task))
+            journal.append(records)
+            journal.close()
+        return len(records)
+
+    def _lay(self, record: Record, folder: Path) -> Record:
+        outputs = []
+        for entry in record["outputs"]:
+            target = folder / entry["name"]
+            if not launcher.is_intact(target, entry):
+                target.unlink(missing_ok=True)
+                link_file(self._place(record["key"]) / entry["name"], target)
+            outputs.append(launcher.file_entry(target, (entry["sha256"], entry["content"])))
+        return {**record, "outputs": outputs}
+
+    def keep(self, volume: Path, task: str) -> None:
+        """Take over what a task's journal says is done and is intact on the volume."""
+        folder = volume / task.partition("@")[0]
+        for record in launcher.read_journal(launcher.journal_path(volume, task)):
+            if record["event"] == "invocation" and record["state"] != "failed" and _is_whole(record, folder):
+                self.put(record, folder)
+
+
+def _is_whole(record: Record, folder: Path) -> bool:
+    return all(launcher.is_intact(folder / entry["name"], entry) for entry in record["outputs"])

@@ -1,0 +1,51 @@
+"""Where steps run: each target is a module with the functions of Target."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Protocol
+
+from src.errors import ConfigError
+from src.plan import Plan
+from src.progress import Progress
+from src.record import Run
+from src.settings import Settings
+from src.step import Record
+from src.targets import process
+
+
+class Target(Protocol):
+    """What the pipeline manager asks of a target."""
+
+    def environments(
+        self, plan: Plan, folders: Mapping[str, Path], settings: Settings, *, make: bool
+    ) -> dict[str, str]:
+        """Return the id of what runs each component, without those that are not known where make is off.
+
+        Two environments with the same id give the same results. Raises ImageError or ConfigError.
+        """
+
+    def run(self, run: Run, plan: Plan, document: Record, settings: Settings, progress: Progress) -> None:
+        """Run every step on the volume run.folder; document is its plan.json.
+
+        States and outputs are in the journals afterwards. Raises Interrupted or RunError when it had to give up
+        as a whole; a failed step is no exception.
+        """
+
+
+TARGETS: Final[dict[str, Target]] = {"process": process}
+
+
+def choose_target(name: str, settings: Settings, *, fetched: bool) -> tuple[str, str]:
+    """Return the target's name, and why; fetched says that the components come from a repository.
+
+    Raises ConfigError for code from elsewhere that nobody asked to run unconfined.
+    """
+    if name != "auto":
+        return name, f"--target {name}"
+    del settings
+    if fetched:
+        raise ConfigError(
+            "components from a repository would run unconfined on this machine",
+            hint="if you trust them, say so: --target process",
+        )
+    return "process", "no engine and no cluster is used by this version"

@@ -1,0 +1,74 @@
+"""Target process: one child process an invocation on this machine, in an environment of the step's own."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from src import step as launcher
+from src.crew import Crew, cancelled_by_signals
+from src.environments import Environment, find_environment, make_environment, own_environment
+from src.packages import missing_packages
+from src.paths import plain_path
+from src.plan import Plan
+from src.progress import Progress
+from src.record import Run
+from src.settings import SECRETS, Settings
+from src.step import SAVE_MEDIA, Record
+
+log = logging.getLogger("autopipe")
+
+
+def environments(plan: Plan, folders: Mapping[str, Path], settings: Settings, *, make: bool) -> dict[str, str]:
+    """Return the id of each component's environment; see Target."""
+    found = _environments(plan, folders, settings, make=make)
+    return {name: environment.id for name, environment in found.items()}
+
+
+def _environments(plan: Plan, folders: Mapping[str, Path], settings: Settings, *, make: bool) -> dict[str, Environment]:
+    found = {SAVE_MEDIA: own_environment()}
+    for name, folder in folders.items():
+        if name == SAVE_MEDIA:
+            continue
+        python = plan.dag.options_of(name).python
+        known = find_environment(folder, python, settings.cache_dir)
+        if known is None and make:
+            known = make_environment(name, folder, python, settings.cache_dir)
+        if known:
+            found[name] = known
+    return found
+
+
+def run(run: Run, plan: Plan, document: Record, settings: Settings, progress: Progress) -> None:
+    """Run every step as soon as its parents are complete; see Target."""
+    folders = {task["step"]: Path(task["folder"]) for task in document["tasks"].values()}
+    _warn_of_packages(folders)
+    found = _environments(plan, folders, settings, make=True)
+    interpreters = {name: str(environment.interpreter) for name, environment in found.items()}
+    slots = threading.Semaphore(launcher.cores())
+    # No component has a business with the passwords of the tool.
+    environ = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    with cancelled_by_signals() as cancel, plain_path(run.folder) as volume:
+
+        def execute(task: str, notify: Callable[[Record], None]) -> Record:
+            return launcher.run_task(
+                volume,
+                document,
+                task,
+                interpreter=interpreters[document["tasks"][task]["step"]],
+                environ=environ,
+                slots=slots,
+                cancel=cancel,
+                notify=notify,
+                echo=progress.echo,
+            )
+
+        Crew(run, document, execute, cancel, progress).work(plan)
+
+
+def _warn_of_packages(folders: Mapping[str, Path]) -> None:
+    for name, folder in folders.items():
+        missing = missing_packages(folder / "requirements.sys")
+        if missing:
+            log.warning("%s needs system packages that are not installed: %s", name, ", ".join(missing))
