@@ -15,9 +15,8 @@ def run(request: Request) -> None:
     """Save the media, download the components, make what they run in, run the pipeline."""
     import logging
 
-    from download_components import fetch_components
-
     from docker_build import build_images
+    from download_components import fetch_components
     from src.lock import lock_dag
     from src.media import save_media
     from src.pipeline_manager import open_store, print_result, run_pipeline

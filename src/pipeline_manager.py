@@ -1,6 +1,7 @@
 """Stage 4, pipeline manager: plans a run, lets its target run it, and answers for its outputs."""
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from src.lock import dag_folder, lock_dag
 from src.media import save_media, stage
 from src.plan import Plan, make_plan, plan_document, step_key
 from src.progress import count, follow
-from src.record import PRIVATE, Run, close_folder, open_run, point_latest, step_records, write_json, write_record
+from src.record import PRIVATE, Run, close_folder, open_run, point_latest, step_records, write_record, write_text
 from src.recovery import recover_runs
 from src.settings import ROOT, Settings
 from src.step import SAVE_MEDIA
@@ -73,18 +74,21 @@ def run_pipeline(
             plan,
             run_id=run.id,
             keys=keys,
+            sums=sums,
             folders={name: str(folder) for name, folder in folders.items()},
             media=stage(media, store, run.folder / PRIVATE / "media"),
             parallel=None,
         )
-        write_json(run.folder / PRIVATE / "plan.json", document)
+        write_text(run.folder / PRIVATE / "plan.json", json.dumps(document))
         try:
             TARGETS[target].run(run, plan, document, settings, progress)
+            steps = _records(run, plan, sums)
+            _check(run, steps)
+            _verify(run, plan)
         except AutopipeError as error:
-            _end(run, plan, "interrupted" if error.status > 128 else "failed", sums)
+            _close(run, "interrupted" if error.status > 128 else "failed", _records(run, plan, sums))
             raise
-        steps = _end(run, plan, None, sums)
-    _check(run, steps)
+        _close(run, "done", steps)
     point_latest(run)
     return Result(
         folder=run.folder,
@@ -113,22 +117,20 @@ def step_keys(plan: Plan, sums: Mapping[str, str], environments: Mapping[str, st
     }
 
 
-def _end(run: Run, plan: Plan, state: str | None, sums: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Write the run's last record and tidy its folder; return the records of its steps."""
+def _records(run: Run, plan: Plan, sums: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [{**step, "component": sums[step["step"]]} for step in step_records(run, plan)]
+
+
+def _close(run: Run, state: str, steps: list[dict[str, Any]]) -> None:
+    """Write the run's last record and tidy its folder."""
     try:
-        steps = [{**step, "component": sums[step["step"]]} for step in step_records(run, plan)]
-        missing = [step for step in steps if step["state"] not in ("done", "skipped")]
-        write_record(
-            run, {"state": state or ("failed" if missing else "done"), "media": list(run.media), "steps": steps}
-        )
-        _verify(run, plan)
+        write_record(run, state, steps)
         close_folder(run.folder)
     except OSError as error:
         raise OutputError(
             f"the run's folder {run.folder} cannot be completed: {error.strerror}: {error.filename}",
             hint="free some space, then give the same command again: nothing that was done is run again",
         ) from error
-    return steps
 
 
 def _verify(run: Run, plan: Plan) -> None:

@@ -120,13 +120,15 @@ def plan_document(
     *,
     run_id: str,
     keys: Mapping[str, str],
+    sums: Mapping[str, str],
     folders: Mapping[str, str],
     media: Sequence[Mapping[str, Any]],
     parallel: int | None,
 ) -> dict[str, Any]:
     """Return plan.json, all that the launcher needs: {format, run, media, steps: {step: [task]}, tasks: {task: …}}.
 
-    keys: step_key of each step. folders: the component's folder of each step; none means the launcher's own.
+    keys: step_key of each step. sums: what each step's component sums up to. folders: where it lies, for a target
+    that runs it from there.
     parallel: invocations side by side where a step says no cpu; None is all cores.
     """
     tasks = {
@@ -144,6 +146,7 @@ def plan_document(
             "copy_input": step.options.copy_input,
             "may_skip": step.may_skip,
             "key": keys[step.name],
+            "component": sums[step.name],
             "folder": folders.get(step.name),
         }
         for step in plan.steps

@@ -30,6 +30,7 @@ def show_plan(request: Request) -> None:
         plan,
         run_id="",
         keys={step.name: keys.get(step.name, "") for step in plan.steps},
+        sums=sums,
         folders={},
         media=media or [],
         parallel=None,

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from src import step as launcher
 from src.errors import ConfigError
 from src.lock import dag_folder, try_lock
 from src.plan import Plan
+from src.report import make_report
 from src.step import WORK, Record
 from src.store import Store
 
@@ -56,7 +57,7 @@ def open_run(
     try:
         try_lock(fd)
         prepare_volume(folder)
-        write_record(run, {"state": "running"})
+        write_record(run, "running")
         yield run
     finally:
         os.close(fd)
@@ -69,16 +70,19 @@ def prepare_volume(folder: Path) -> None:
         (folder / name).chmod(0o777)
 
 
-def write_record(run: Run, news: Mapping[str, Any]) -> None:
-    """Write run.json: the run's facts, and news of its state and steps."""
-    document = {"run": run.id, **run.facts, "started": _iso(run.started), **news}
-    write_json(run.folder / RECORD, document)
+def write_record(run: Run, state: str, steps: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Write run.json, the run's facts and state and the records of its steps; at the end report.html too."""
+    document = {"run": run.id, **run.facts, "state": state, "started": _iso(run.started)}
+    if steps:
+        document |= {"ended": _iso(time.time()), "media": [_sums(entry) for entry in run.media], "steps": list(steps)}
+        write_text(run.folder / "report.html", make_report(document, steps))
+    write_text(run.folder / RECORD, json.dumps(document, indent=1) + "\n")
 
 
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a file that is seen whole or not at all."""
     made = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    made.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    made.write_text(text, encoding="utf-8")
     made.replace(path)
 
 

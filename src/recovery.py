@@ -10,7 +10,7 @@ from pathlib import Path
 from src import step as launcher
 from src.lock import try_lock
 from src.paths import plain_link
-from src.record import PRIVATE, RECORD, close_folder, write_json
+from src.record import PRIVATE, RECORD, close_folder, write_text
 from src.store import Store
 
 log = logging.getLogger("autopipe")
@@ -47,7 +47,7 @@ def _recover(folder: Path, store: Store) -> None:
     with contextlib.suppress(FileNotFoundError, ValueError):
         record = json.loads((folder / RECORD).read_bytes())
         if record["state"] == "running":
-            write_json(folder / RECORD, {**record, "state": "interrupted"})
+            write_text(folder / RECORD, json.dumps({**record, "state": "interrupted"}, indent=1) + "\n")
     plain_link(folder).unlink(missing_ok=True)
     close_folder(folder)
     log.debug("took over what run %s had finished; ended %d processes of it", folder.name, killed)

@@ -617,6 +617,7 @@ class Launcher:
         cancel: Cancel,
         notify: Callable[[Record], None],
         echo: Optional[Callable[[bytes], None]],
+        component: Callable[[], Path],
     ) -> None:
         self.volume = volume
         self.run_id = plan["run"]
@@ -630,7 +631,8 @@ class Launcher:
         self.cancel = cancel
         self.notify = notify
         self.echo = echo
-        self.component = Path(self.spec["folder"] or Path.cwd())
+        self.find_component = component
+        self.component = Path()
         self.failed = threading.Event()
         self._owners: Dict[str, str] = {}  # output file -> invocation, of this attempt
         self._lock = threading.Lock()
@@ -666,7 +668,10 @@ class Launcher:
         self._drop_stale(kept)
         self.notify({"event": "start", "kept": len(kept), "pending": len(pending)})
         journal.append(kept)
-        records = kept + self._perform_all(pending, journal)
+        try:
+            records = kept + self._perform_all(pending, journal)
+        except StepError as error:
+            return {"state": "failed", "message": error.message, "hint": error.hint}
         if self.cancel.is_set():
             return {"state": "failed", "message": "interrupted", "hint": "the same command goes on from here"}
         broken = [record for record in records if record["state"] == "failed"]
@@ -719,6 +724,7 @@ class Launcher:
 
         if not pending:
             return records
+        self.component = self.find_component()
         with log_path.open("ab", buffering=0) as log:
             workers = min(self.spec["parallel"] or cores(), len(pending))
             if workers == 1:
@@ -822,10 +828,6 @@ class Launcher:
     def _execute(self, command: List[str], work: Path, write: Callable[[bytes], None]) -> None:
         """Run the command to its end; raises StepError unless it exits with 0 in time."""
         environ, mark = dict(self.environ), f"{self.run_id}/{work.name}"
-        # Whatever is in the environment of the tool's own Python must not lead the component's elsewhere.
-        for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
-            if self.spec["folder"]:
-                environ.pop(name, None)
         environ["PATH"] = os.pathsep.join([str(Path(self.interpreter).parent), environ.get("PATH", os.defpath)])
         environ.update(HOME=str(work / "home"), TMPDIR=str(work / "tmp"), AUTOPIPE_MARK=mark)
         environ.update(PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1")
@@ -952,6 +954,7 @@ def run_task(
     cancel: Optional[Cancel] = None,
     notify: Callable[[Record], None] = lambda _: None,
     echo: Optional[Callable[[bytes], None]] = None,
+    component: Callable[[], Path] = Path.cwd,
 ) -> Record:
     """Run a task of the plan on a prepared volume and return its end record, {state, message?, hint?, exit?, tail?}.
 
@@ -960,6 +963,7 @@ def run_task(
     slots: bounds how many invocations of all tasks run at once.
     notify: called with {event: "start", kept, pending} once and then with the record of each invocation that was run.
     echo: called with what components print.
+    component: asked once for the component's folder, when there is something to run; may raise StepError.
     """
     launcher = Launcher(
         volume,
@@ -971,6 +975,7 @@ def run_task(
         cancel=cancel or Cancel(),
         notify=notify,
         echo=echo,
+        component=component,
     )
     try:
         return launcher.run()

@@ -47,9 +47,7 @@ def find_accents(cards: list[Card]) -> dict[int, Colour]:
     return accents
 
 
-def draw_title(
-    pen: ImageDraw.ImageDraw, box: Box, title: str, lines: list[str], accents: list[Colour]
-) -> None:
+def draw_title(pen: ImageDraw.ImageDraw, box: Box, title: str, lines: list[str], accents: list[Colour]) -> None:
     """Write the poster's title into box, in the largest size that fits, a dash a shot and lines below."""
     left, top, right, bottom = box
     left, middle = left + 8, (top + bottom) // 2
@@ -97,9 +95,7 @@ def draw_poster(cards: list[Card], heard: "dict[str, Any] | None", title: str) -
 def main() -> int:
     """Read the folder, draw, save."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "-i", "--input", type=Path, required=True, help="a folder of cards and a tune (.json)"
-    )
+    parser.add_argument("-i", "--input", type=Path, required=True, help="a folder of cards and a tune (.json)")
     parser.add_argument("-o", "--output", required=True)
     parser.add_argument("--title", help="instead of the video's own")
     given = parser.parse_args()

@@ -52,9 +52,7 @@ def draw_levels(pen: ImageDraw.ImageDraw, scale: Scale, top: int, levels: list[i
         pen.rounded_rectangle(box, 2, fill=scale.find_colour(place * long))
 
 
-def draw_score(
-    pen: ImageDraw.ImageDraw, box: Box, scale: Scale, heard: dict[str, Any], marks: list[float]
-) -> None:
+def draw_score(pen: ImageDraw.ImageDraw, box: Box, scale: Scale, heard: dict[str, Any], marks: list[float]) -> None:
     """Draw the whole panel into box; marks are the times in seconds at which pictures were taken."""
     _, top, _, bottom = box
     pen.rounded_rectangle(box, 14, fill=PANEL)

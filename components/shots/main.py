@@ -23,9 +23,7 @@ def run_ffmpeg(arguments: list[str]) -> "subprocess.CompletedProcess[str]":
     return result
 
 
-def find_cuts(
-    video: Path, threshold: float, least: float, most: int
-) -> tuple[str, list[tuple[float, float]]]:
+def find_cuts(video: Path, threshold: float, least: float, most: int) -> tuple[str, list[tuple[float, float]]]:
     """Return the video's title, and begin and end of each shot in seconds."""
     look = f"select='gt(scene,{threshold})',metadata=print:file=-"
     said = run_ffmpeg(["-i", str(video), "-map", "0:v:0", "-vf", look, "-f", "null", "-"])
@@ -49,12 +47,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-i", "--input", type=Path, required=True)
     parser.add_argument("-o", "--output", required=True)
-    parser.add_argument(
-        "--threshold", type=float, default=0.3, help="how much a picture must differ to be a cut"
-    )
-    parser.add_argument(
-        "--least", type=float, default=0.5, help="seconds; shorter shots are part of the last"
-    )
+    parser.add_argument("--threshold", type=float, default=0.3, help="how much a picture must differ to be a cut")
+    parser.add_argument("--least", type=float, default=0.5, help="seconds; shorter shots are part of the last")
     parser.add_argument("--most", type=int, default=24, help="number of shots")
     given = parser.parse_args()
     title, shots = find_cuts(given.input, given.threshold, given.least, given.most)

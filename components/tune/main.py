@@ -17,9 +17,7 @@ MOST = 240  # looks, and levels, however long the sound is
 def read_sound(file: Path) -> tuple["array.array[int]", int]:
     """Return the 16-bit samples of the first .wav in an archive, and their number a second."""
     with tarfile.open(file) as archive:
-        packed = [
-            member for member in archive.getmembers() if member.isfile() and member.name.endswith(".wav")
-        ]
+        packed = [member for member in archive.getmembers() if member.isfile() and member.name.endswith(".wav")]
         data = archive.extractfile(packed[0]) if packed else None
         if not data:
             raise SystemExit(f"{file.name} holds no .wav")

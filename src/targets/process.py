@@ -1,12 +1,15 @@
 """Target process: one child process an invocation on this machine, in an environment of the step's own."""
 
+import functools
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from src import step as launcher
+from src.components import component_files, component_sum
 from src.crew import Crew, cancelled_by_signals
 from src.environments import Environment, find_environment, make_environment, own_environment
 from src.packages import missing_packages
@@ -15,9 +18,13 @@ from src.plan import Plan
 from src.progress import Progress
 from src.record import Run
 from src.settings import SECRETS, Settings
-from src.step import SAVE_MEDIA, Record
+from src.step import SAVE_MEDIA, WORK, Record, StepError, plain
+from src.sums import SumMemory
 
 log = logging.getLogger("autopipe")
+LARGE = 1 << 20  # bytes; a file of that size is linked where others are copied
+_PRIVATE = SECRETS | {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
+"""Not for components: the tool's passwords, and what would lead their Python to the tool's packages."""
 
 
 def environments(plan: Plan, folders: Mapping[str, Path], settings: Settings, *, make: bool) -> dict[str, str]:
@@ -47,16 +54,17 @@ def run(run: Run, plan: Plan, document: Record, settings: Settings, progress: Pr
     found = _environments(plan, folders, settings, make=True)
     interpreters = {name: str(environment.interpreter) for name, environment in found.items()}
     slots = threading.Semaphore(launcher.cores())
-    # No component has a business with the passwords of the tool.
-    environ = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    environ = {name: value for name, value in os.environ.items() if name not in _PRIVATE}
     with cancelled_by_signals() as cancel, plain_path(run.folder) as volume:
 
         def execute(task: str, notify: Callable[[Record], None]) -> Record:
+            spec = document["tasks"][task]
             return launcher.run_task(
                 volume,
                 document,
                 task,
-                interpreter=interpreters[document["tasks"][task]["step"]],
+                interpreter=interpreters[spec["step"]],
+                component=functools.partial(_copy_component, spec, volume, settings.cache_dir),
                 environ=environ,
                 slots=slots,
                 cancel=cancel,
@@ -65,6 +73,29 @@ def run(run: Run, plan: Plan, document: Record, settings: Settings, progress: Pr
             )
 
         Crew(run, document, execute, cancel, progress).work(plan)
+
+
+def _copy_component(spec: Record, volume: Path, cache_dir: Path) -> Path:
+    """Copy a step's component for the time of the run: neither an edit meanwhile nor the component reaches across.
+
+    Files that are too big to copy are linked. Raises StepError when it is not what the plan was made for.
+    """
+    source = Path(spec["folder"])
+    target = volume / WORK / f"of-{plain(spec['step'])}-{spec['shard'][0]}"
+    shutil.rmtree(target, ignore_errors=True)
+    for path in component_files(source):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink() or path.stat().st_size < LARGE:
+            shutil.copy2(path, copy, follow_symlinks=False)
+        else:
+            copy.symlink_to(path)
+    with SumMemory(cache_dir) as memory:
+        if component_sum(spec["step"], source, memory) != spec["component"]:
+            raise StepError(
+                f"its component {source} was changed after the run had started", "give the same command again"
+            )
+    return target
 
 
 def _warn_of_packages(folders: Mapping[str, Path]) -> None:
