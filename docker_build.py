@@ -17,7 +17,7 @@ def build_images(dag: Dag, settings: Settings, target: str) -> None:
     from src.plan import make_plan
     from src.targets import TARGETS
 
-    folders, _ = find_folders(dag, settings)
+    folders = find_folders(dag, settings)
     TARGETS[target].environments(make_plan(dag), folders, settings, make=True)
 
 

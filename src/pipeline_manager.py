@@ -14,9 +14,11 @@ if __name__ == "__main__":  # run alone, Python puts this folder on the path; wh
 
 from src import step as launcher
 from src.cli import Request, add_common_options, add_run_options, run_program
-from src.components import component_sum, locate_components
+from src.components import component_sum
 from src.dag import Dag
-from src.errors import AutopipeError, OutputError, RunError
+from src.errors import AutopipeError, FetchError, OutputError, RunError
+from src.fetch import fetched_commit, fetched_folders
+from src.git_url import clean_url
 from src.lock import dag_folder, lock_dag
 from src.media import save_media, stage
 from src.plan import Plan, make_plan, plan_document, step_key
@@ -59,15 +61,15 @@ def run_pipeline(
     store = open_store(dag, output, fresh=fresh)
     recover_runs(dag_folder(dag, output), store)
     media = save_media(dag.media, store)
-    folders, commit = find_folders(dag, settings)
+    folders = find_folders(dag, settings)
     sums = component_sums(folders, settings)
     keys = step_keys(plan, sums, TARGETS[target].environments(plan, folders, settings, make=True))
     facts = {
         "dag": dag.name,
         "file": str(dag.path),
         "target": target,
-        "repository": public_url(dag.repository),
-        "commit": commit,
+        "repository": clean_url(dag.repository) if dag.repository else None,
+        "commit": fetched_commit(dag, settings),
     }
     with open_run(plan, output, store, tuple(media), facts) as run, follow(live=live) as progress:
         document = plan_document(
@@ -96,10 +98,15 @@ def run_pipeline(
     )
 
 
-def find_folders(dag: Dag, settings: Settings) -> tuple[dict[str, Path], str | None]:
-    """Return the folder of each step's component, save-media included, and the commit that was fetched."""
-    folders = locate_components(dag, settings, {})
-    return {SAVE_MEDIA: ROOT / "src" / SAVE_MEDIA, **folders}, None
+def find_folders(dag: Dag, settings: Settings) -> dict[str, Path]:
+    """Return the folder of each step's component, save-media included; raises FetchError when one is not here."""
+    folders = fetched_folders(dag, settings)
+    if folders is None:
+        raise FetchError(
+            f"the components of {clean_url(dag.repository or '')} are not here yet",
+            hint=f"fetch them: python3 download_components.py -i {dag.path}",
+        )
+    return {SAVE_MEDIA: ROOT / "src" / SAVE_MEDIA, **folders}
 
 
 def component_sums(folders: Mapping[str, Path], settings: Settings) -> dict[str, str]:
@@ -171,15 +178,6 @@ def _check(run: Run, steps: list[dict[str, Any]]) -> None:
 
 def _names(step: Mapping[str, Any]) -> list[str]:
     return sorted(entry["name"] for record in step["invocations"] for entry in record["outputs"])
-
-
-def public_url(url: str | None) -> str | None:
-    """Return a repository's URL without user and password."""
-    if url is None or "://" not in url:
-        return url
-    scheme, _, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,7 +20,7 @@ def show_plan(request: Request) -> None:
     target, reason = choose_target(request.target, request.settings, fetched=request.dag.repository is not None)
     plan = make_plan(request.dag)
     store = open_store(request.dag, request.output, fresh=request.fresh)
-    folders, _ = find_folders(request.dag, request.settings)
+    folders = find_folders(request.dag, request.settings)
     sums = component_sums(folders, request.settings)
     environments = TARGETS[target].environments(plan, folders, request.settings, make=False)
     keys = step_keys(plan, sums, environments)
