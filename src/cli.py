@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:  # --help shall not wait for what only a run needs
     from src.dag import Dag
@@ -131,8 +131,18 @@ def set_up_logging(*, verbose: bool, quiet: bool) -> None:
     """Send what the parts tell to stderr, each line with the time."""
     import logging
 
+    class Handler(logging.StreamHandler):  # type: ignore[type-arg]
+        # While bars are shown, sys.stderr puts lines above them: it is looked up for each line.
+        @property
+        def stream(self) -> TextIO:
+            return sys.stderr
+
+        @stream.setter
+        def stream(self, value: TextIO) -> None:
+            del value
+
     log = logging.getLogger("autopipe")
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Handler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     log.handlers[:] = [handler]
     log.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
