@@ -19,8 +19,9 @@ def run(request: Request) -> None:
     from download_components import fetch_components
     from src.lock import lock_dag
     from src.media import save_media
-    from src.pipeline_manager import open_store, print_result, run_pipeline
+    from src.pipeline_manager import print_result, run_pipeline
     from src.preview import show_plan
+    from src.store import open_store
     from src.targets import choose_target
 
     if request.dry_run:

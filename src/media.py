@@ -1,19 +1,26 @@
 """Stage 1, save media: copies the media once into the store, where the first step finds it."""
 
+import argparse
 import errno
 import hashlib
 import json
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+if __name__ == "__main__":  # run alone, Python puts this folder on the path; what is imported lies in its parent
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from src.cli import Request, add_common_options, add_media_options, run_program
 from src.errors import ConfigError, FetchError
+from src.lock import lock_dag
 from src.step import CHUNK, clone, content_of, is_intact, reflink, sha256_of
-from src.store import Store
+from src.store import Store, open_store
 
 log = logging.getLogger("autopipe")
 INDEX = "media.json"
@@ -204,3 +211,21 @@ def _write_index(store: Store, index: dict[str, Any]) -> None:
     with store.temporary() as folder:
         (folder / INDEX).write_text(json.dumps(index))
         (folder / INDEX).replace(store.folder / INDEX)
+
+
+def save(request: Request) -> None:
+    """Run stage 1 alone."""
+    with lock_dag(request.dag, request.output):
+        save_media(request.dag.media, open_store(request.dag, request.output))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the stage; return its exit status."""
+    parser = argparse.ArgumentParser(prog="media.py", description="Stage 1: save the media of a DAG file.")
+    add_common_options(parser)
+    add_media_options(parser)
+    return run_program(save, parser, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

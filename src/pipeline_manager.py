@@ -27,7 +27,7 @@ from src.record import PRIVATE, Run, close_folder, open_run, point_latest, step_
 from src.recovery import recover_runs
 from src.settings import ROOT, Settings
 from src.step import SAVE_MEDIA
-from src.store import Store
+from src.store import open_store
 from src.sums import SumMemory
 from src.targets import TARGETS, choose_target
 
@@ -40,11 +40,6 @@ class Result:
 
     folder: Path
     steps: tuple[tuple[str, str, tuple[str, ...]], ...]
-
-
-def open_store(dag: Dag, output: Path, *, fresh: bool = False) -> Store:
-    """Return the store of a DAG; fresh: nothing in it is taken over."""
-    return Store(dag_folder(dag, output) / ".store", reuse=not fresh)
 
 
 def run_pipeline(

@@ -7,11 +7,11 @@ from src import step as launcher
 from src.cli import Request
 from src.lock import dag_folder
 from src.media import saved_media
-from src.pipeline_manager import component_sums, find_folders, open_store, step_keys
+from src.pipeline_manager import component_sums, find_folders, step_keys
 from src.plan import Step, make_plan, plan_document
 from src.progress import count
 from src.step import SAVE_MEDIA, Input, Record
-from src.store import Store
+from src.store import Store, open_store
 from src.targets import TARGETS, choose_target
 
 

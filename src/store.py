@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from src import step as launcher
+from src.dag import Dag
+from src.lock import dag_folder
 from src.step import Record
 
 
@@ -26,6 +28,11 @@ def link_file(source: Path, target: Path) -> None:
         os.link(source, target)
     except (PermissionError, OSError):
         shutil.copy2(source, target)
+
+
+def open_store(dag: Dag, output: Path, *, fresh: bool = False) -> "Store":
+    """Return the store of a DAG below the output folder; fresh: nothing in it is taken over."""
+    return Store(dag_folder(dag, output) / ".store", reuse=not fresh)
 
 
 class Store:
