@@ -1,5 +1,9 @@
 """The errors a run can end with, each class with its exit status."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class AutopipeError(Exception):
     """Something that the user can act on; the boundary in cli.py prints it.
@@ -61,3 +65,15 @@ class Interrupted(AutopipeError):  # noqa: N818  # nothing went wrong
         name = "Ctrl-C" if signal_number == 2 else f"signal {signal_number}"
         super().__init__(f"interrupted by {name}", hint="the same command goes on from here")
         self.status = 128 + signal_number
+
+
+@contextmanager
+def before_work(folder: Path) -> Iterator[None]:
+    """Raise what the disk refuses, before any step has started, as ConfigError."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to {folder}: {error.strerror}" + (f": {error.filename}" if error.filename else ""),
+            hint="free some space or correct its rights, or give another folder: --output DIR",
+        ) from error

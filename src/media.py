@@ -17,7 +17,7 @@ if __name__ == "__main__":  # run alone, Python puts this folder on the path; wh
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from src.cli import Request, add_common_options, add_media_options, run_program
-from src.errors import ConfigError, FetchError
+from src.errors import ConfigError, FetchError, before_work
 from src.lock import lock_dag
 from src.step import CHUNK, clone, content_of, is_intact, reflink, sha256_of
 from src.store import Store, open_store
@@ -35,8 +35,6 @@ def save_media(paths: Sequence[Path], store: Store) -> list[dict[str, Any]]:
     """
     if not paths:
         raise ConfigError("no media to run on", hint="name it in the file as `input_media:`, or give --media FILE")
-    index = _read_index(store)
-    entries: dict[str, dict[str, Any]] = {}
     sources: dict[str, Path] = {}
     for name, path in _list_files(paths):
         if name in sources:
@@ -45,9 +43,11 @@ def save_media(paths: Sequence[Path], store: Store) -> list[dict[str, Any]]:
                 hint="rename one: components find the media by its name",
             )
         sources[name] = path
-        entries[name] = _save(path, name, store, index)
-    _write_index(store, index)
-    return [entries[name] for name in sorted(entries)]
+    with before_work(store.folder):
+        index = _read_index(store)
+        entries = [_save(sources[name], name, store, index) for name in sorted(sources)]
+        _write_index(store, index)
+    return entries
 
 
 def saved_media(paths: Sequence[Path], store: Store) -> list[dict[str, Any]] | None:

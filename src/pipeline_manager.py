@@ -16,7 +16,7 @@ from src import step as launcher
 from src.cli import Request, add_common_options, add_run_options, run_program
 from src.components import component_sum
 from src.dag import Dag
-from src.errors import AutopipeError, FetchError, OutputError, RunError
+from src.errors import AutopipeError, FetchError, OutputError, RunError, before_work
 from src.fetch import fetched_commit, fetched_folders
 from src.git_url import clean_url
 from src.lock import dag_folder, lock_dag
@@ -54,7 +54,8 @@ def run_pipeline(
     for remark in plan.remarks:
         log.info("%s", remark)
     store = open_store(dag, output, fresh=fresh)
-    recover_runs(dag_folder(dag, output), store)
+    with before_work(store.folder.parent):
+        recover_runs(dag_folder(dag, output), store)
     media = save_media(dag.media, store)
     folders = find_folders(dag, settings)
     sums = component_sums(folders, settings)
@@ -67,16 +68,17 @@ def run_pipeline(
         "commit": fetched_commit(dag, settings),
     }
     with open_run(plan, output, store, tuple(media), facts) as run, follow(live=live) as progress:
-        document = plan_document(
-            plan,
-            run_id=run.id,
-            keys=keys,
-            sums=sums,
-            folders={name: str(folder) for name, folder in folders.items()},
-            media=stage(media, store, run.folder / PRIVATE / "media"),
-            parallel=None,
-        )
-        write_text(run.folder / PRIVATE / "plan.json", json.dumps(document))
+        with before_work(run.folder):
+            document = plan_document(
+                plan,
+                run_id=run.id,
+                keys=keys,
+                sums=sums,
+                folders={name: str(folder) for name, folder in folders.items()},
+                media=stage(media, store, run.folder / PRIVATE / "media"),
+                parallel=None,
+            )
+            write_text(run.folder / PRIVATE / "plan.json", json.dumps(document))
         try:
             TARGETS[target].run(run, plan, document, settings, progress)
             steps = _records(run, plan, sums)

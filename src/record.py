@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from src import step as launcher
-from src.errors import ConfigError
+from src.errors import before_work
 from src.lock import dag_folder, try_lock
 from src.plan import Plan
 from src.report import make_report
@@ -47,17 +47,14 @@ def open_run(
     run_id = time.strftime("%Y%m%d-%H%M%S-", time.localtime(started)) + secrets.token_hex(2)
     folder = dag_folder(plan.dag, output) / run_id
     run = Run(id=run_id, folder=folder, store=store, media=media, facts=facts, started=started)
-    try:
+    with before_work(folder):
         (folder / PRIVATE).mkdir(parents=True)
         fd = os.open(folder / PRIVATE / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot make the run's folder {folder}: {error.strerror}", hint="give another one: --output DIR"
-        ) from error
     try:
         try_lock(fd)
-        prepare_volume(folder)
-        write_record(run, "running")
+        with before_work(folder):
+            prepare_volume(folder)
+            write_record(run, "running")
         yield run
     finally:
         os.close(fd)
