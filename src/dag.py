@@ -82,7 +82,7 @@ def parse_dag(text: str, path: Path) -> Dag:
     Raises ConfigError with all problems at once: one is the message itself, more are its details, each
     "file:line: what; what to write".
     """
-    from src.dag_parse import read_dag  # it imports yaml, which --help has no use for, and these records
+    from src.dagfile.parse import read_dag  # it imports yaml, which --help has no use for, and these records
 
     return read_dag(text, path)
 

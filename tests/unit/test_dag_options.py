@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from src.dag import Options
-from src.dag_options import READERS
+from src.dagfile.options import READERS
 from tests.unit.dag_texts import VALID, parse, problems_of, system
 
 

@@ -1,0 +1,1 @@
+"""Reads and checks a DAG file; parse.py is where it begins."""
