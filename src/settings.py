@@ -5,12 +5,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from src.errors import ConfigError
-from src.quantities import parse_duration
+from src.setting_values import (
+    HUB,
+    read_build_args,
+    read_choice,
+    read_count,
+    read_duration,
+    read_platform,
+    read_proxies,
+    read_registry,
+    read_switch,
+    read_text,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 """The tool's own folder: .env, components/ and src/ are found beside the program, never by the current directory."""
 
-SECRETS = frozenset({"REGISTER_PASSWORD", "DEX_PASSWORD", "KFP_TOKEN"})
+SECRETS = frozenset({"REGISTER_PASSWORD", "DEX_PASSWORD", "KFP_TOKEN", "BUILD_ARGS"})
 """Settings that no component and no message may see."""
 
 POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -19,7 +30,7 @@ POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 DEFAULT_NAMESPACE = "team-1"
 """The namespace of deployKF's first user."""
 
-_SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+DEFAULT_BASE_IMAGE = "python:3.11-slim"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +51,20 @@ class Settings:
     kube_namespace: str = DEFAULT_NAMESPACE
     run_timeout: float | None = None  # seconds
     docker_host: str | None = None
+    docker_context: str | None = None
+    docker_config: Path = field(default_factory=lambda: Path("~/.docker").expanduser())  # read, never written
+    docker_cert_path: Path | None = None  # set when the engine at docker_host is to be spoken to with TLS
+    runtime_dir: Path | None = None  # where a user's own services have their sockets
+    registry: str = HUB
+    registry_namespace: str | None = None
+    register_username: str | None = None
+    register_password: str | None = field(default=None, repr=False)
+    base_image: str = DEFAULT_BASE_IMAGE
+    image_platform: str | None = None
+    build_jobs: int | None = None
+    build_args: Mapping[str, str] = field(default_factory=dict, repr=False)
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    media_transport: str = "volume"
 
 
 def load_settings(env_file: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -53,37 +78,41 @@ def load_settings(env_file: Path | None, environ: Mapping[str, str]) -> Settings
         return Path(values[name].strip()).expanduser().absolute() if values.get(name, "").strip() else None
 
     home_cache = Path(environ.get("XDG_CACHE_HOME", "").strip() or "~/.cache").expanduser()
+    docker_config = path("DOCKER_CONFIG") or Path("~/.docker").expanduser().absolute()
+    certificates = path("DOCKER_CERT_PATH") or docker_config
+    registry, namespace = read_registry(values)
     return Settings(
         components_dir=path("COMPONENTS_DIR"),
         cache_dir=path("CACHE_DIR") or home_cache.absolute() / "autopipe",
         output_dir=path("OUTPUT_DIR"),
-        kfp_api_url=values.get("KFP_API_URL", "").strip() or None,
-        kfp_token=values.get("KFP_TOKEN", "").strip() or None,
+        kfp_api_url=read_text(values, "KFP_API_URL"),
+        kfp_token=read_text(values, "KFP_TOKEN"),
         kfp_token_file=path("KFP_TOKEN_FILE"),
         kfp_ca_cert=path("KFP_CA_CERT"),
-        kfp_skip_tls_verify=_switch(values, "KFP_SKIP_TLS_VERIFY"),
-        dex_username=values.get("DEX_USERNAME", "").strip() or None,
+        kfp_skip_tls_verify=read_switch(values, "KFP_SKIP_TLS_VERIFY"),
+        dex_username=read_text(values, "DEX_USERNAME"),
         dex_password=values.get("DEX_PASSWORD"),  # blanks at its ends may belong to it
-        dex_auth_type=values.get("DEX_AUTH_TYPE", "").strip() or None,
-        kube_namespace=values.get("KUBE_NAMESPACE", "").strip() or _pod_namespace() or DEFAULT_NAMESPACE,
-        run_timeout=_duration(values, "RUN_TIMEOUT"),
-        docker_host=values.get("DOCKER_HOST", "").strip() or None,
+        dex_auth_type=read_text(values, "DEX_AUTH_TYPE"),
+        kube_namespace=read_text(values, "KUBE_NAMESPACE") or _pod_namespace() or DEFAULT_NAMESPACE,
+        run_timeout=read_duration(values, "RUN_TIMEOUT"),
+        docker_host=read_text(values, "DOCKER_HOST"),
+        docker_context=read_text(values, "DOCKER_CONTEXT"),
+        docker_config=docker_config,
+        docker_cert_path=(path("DOCKER_CERT_PATH") or docker_config)
+        if read_text(values, "DOCKER_TLS_VERIFY")
+        else None,
+        runtime_dir=path("XDG_RUNTIME_DIR"),
+        registry=registry,
+        registry_namespace=namespace,
+        register_username=read_text(values, "REGISTER_USERNAME"),
+        register_password=values.get("REGISTER_PASSWORD"),
+        base_image=read_text(values, "BASE_IMAGE") or DEFAULT_BASE_IMAGE,
+        image_platform=read_platform(values),
+        build_jobs=read_count(values, "BUILD_JOBS"),
+        build_args=read_build_args(values),
+        proxies=read_proxies(values),
+        media_transport=read_choice(values, "MEDIA_TRANSPORT", ("volume", "image")),
     )
-
-
-def _switch(values: Mapping[str, str], name: str) -> bool:
-    text = values.get(name, "false").strip().lower()
-    if text not in _SWITCH:
-        raise ConfigError(f"{name} is neither true nor false: {text}", hint=f"write {name}=true, or leave it out")
-    return _SWITCH[text]
-
-
-def _duration(values: Mapping[str, str], name: str) -> float | None:
-    text = values.get(name, "").strip()
-    seconds = parse_duration(text)
-    if text and not seconds:
-        raise ConfigError(f"{name} is no duration: {text}", hint=f"write it like this: {name}=90m, or 12h")
-    return seconds
 
 
 def _pod_namespace() -> str:
