@@ -98,9 +98,7 @@ def load_settings(env_file: Path | None, environ: Mapping[str, str]) -> Settings
         docker_host=read_text(values, "DOCKER_HOST"),
         docker_context=read_text(values, "DOCKER_CONTEXT"),
         docker_config=docker_config,
-        docker_cert_path=(path("DOCKER_CERT_PATH") or docker_config)
-        if read_text(values, "DOCKER_TLS_VERIFY")
-        else None,
+        docker_cert_path=certificates if read_text(values, "DOCKER_TLS_VERIFY") else None,
         runtime_dir=path("XDG_RUNTIME_DIR"),
         registry=registry,
         registry_namespace=namespace,
