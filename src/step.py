@@ -6,7 +6,7 @@ target calls run_task in its own process. What it does is DESIGN.md section 4: f
 invocation has private folders, outputs move into place by rename, and an appended journal says what is done.
 
 A journal (`.autopipe/steps/<task>.jsonl`) has one JSON object a line, told apart by `event`:
-  start       {time}                         what follows belongs to this attempt
+  start       {time, run}                    what follows belongs to this attempt
   invocation  {key, name, state, inputs, outputs, exit, attempts, time, seconds, run, message?, hint?, tail?}
   end         {state, message?, hint?, tail?}
 A file in it is {name, size, mtime_ns, inode, sha256, content}; sizes in bytes, times in seconds since the epoch.
@@ -651,7 +651,7 @@ class Launcher:
     def _run(self, journal: Journal) -> Record:
         (self.volume / self.step).mkdir(exist_ok=True)
         known = self._known()
-        journal.append([{"event": "start", "time": time.time()}])
+        journal.append([{"event": "start", "time": time.time(), "run": self.run_id}])
         try:
             invocations = list_invocations(self.volume, self.plan, self.task)
         except StepError as error:
