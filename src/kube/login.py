@@ -9,6 +9,7 @@ TRIES = 3
 HOPS = 25
 """Requests of one login; 7 to 9 are usual."""
 
+_PLAIN = "KFP_API_URL begins with http://, and cookies may be for https only: use the https address"
 _BROWSER = "log in with a browser: does it work there?"
 
 
@@ -30,7 +31,8 @@ def log_in(transport: Transport, server: Server, user: User) -> None:
             reason = str(again)
         else:
             return
-    raise NotLoggedInError(f"the login at {server.host} breaks off: {reason}", hint=_BROWSER)
+    plain = server.url.startswith("http:")
+    raise NotLoggedInError(f"the login at {server.host} breaks off: {reason}", hint=_PLAIN if plain else _BROWSER)
 
 
 def _walk(transport: Transport, server: Server, user: User) -> None:
