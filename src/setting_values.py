@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 
 from src.errors import ConfigError
-from src.quantities import parse_duration
+from src.quantities import parse_duration, parse_size
 
 Values = Mapping[str, str]
 
@@ -15,6 +15,13 @@ _HOST = re.compile(r"(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*|\[[0-9a-fA-F:]+\])(?::
 _PATH = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
 _PLATFORM = re.compile(r"linux/(?:amd64|arm64|arm|386|ppc64le|s390x|riscv64)(?:/v[0-9])?")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+
+_ACCESS_MODES = {
+    "readwriteonce": "ReadWriteOnce",
+    "rwo": "ReadWriteOnce",
+    "readwritemany": "ReadWriteMany",
+    "rwx": "ReadWriteMany",
+}
 
 HUB = "docker.io"
 """The name of Docker Hub in image references."""
@@ -50,6 +57,31 @@ def read_count(values: Values, name: str) -> int | None:
     if not re.fullmatch(r"[1-9][0-9]{0,3}", text):
         raise ConfigError(f"{name} is no number from 1 to 9999: {text}", hint=f"write {name}=4, or leave it out")
     return int(text)
+
+
+def read_size(values: Values, name: str) -> int | None:
+    """Return bytes."""
+    text = read_text(values, name) or ""
+    size = parse_size(text)
+    if text and not size:
+        raise ConfigError(f"{name} is no size: {text}", hint=f"write it like this: {name}=20Gi")
+    return size
+
+
+def read_access_mode(values: Values) -> str:
+    """Return ACCESS_MODE as Kubernetes spells it."""
+    text = read_text(values, "ACCESS_MODE") or "rwo"
+    if text.lower() in ("readwriteoncepod", "rwop"):
+        raise ConfigError(
+            f"with ACCESS_MODE={text} only one pod at a time could use the volume",
+            hint="write ACCESS_MODE=ReadWriteOnce: all pods on one node",
+        )
+    if text.lower() not in _ACCESS_MODES:
+        raise ConfigError(
+            f"ACCESS_MODE is neither ReadWriteOnce nor ReadWriteMany: {text}",
+            hint="leave it out: ReadWriteOnce works with every storage class",
+        )
+    return _ACCESS_MODES[text.lower()]
 
 
 def read_choice(values: Values, name: str, choices: tuple[str, ...]) -> str:

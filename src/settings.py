@@ -7,6 +7,7 @@ from pathlib import Path
 from src.errors import ConfigError
 from src.setting_values import (
     HUB,
+    read_access_mode,
     read_build_args,
     read_choice,
     read_count,
@@ -14,6 +15,7 @@ from src.setting_values import (
     read_platform,
     read_proxies,
     read_registry,
+    read_size,
     read_switch,
     read_text,
 )
@@ -49,6 +51,11 @@ class Settings:
     dex_password: str | None = field(default=None, repr=False)
     dex_auth_type: str | None = None
     kube_namespace: str = DEFAULT_NAMESPACE
+    kubeconfig: str | None = None  # one path, or several as kubectl takes them
+    kube_context: str | None = None
+    storage_class: str | None = None
+    storage_size: int | None = None  # bytes
+    access_mode: str = "ReadWriteOnce"
     run_timeout: float | None = None  # seconds
     docker_host: str | None = None
     docker_context: str | None = None
@@ -94,6 +101,11 @@ def load_settings(env_file: Path | None, environ: Mapping[str, str]) -> Settings
         dex_password=values.get("DEX_PASSWORD"),  # blanks at its ends may belong to it
         dex_auth_type=read_text(values, "DEX_AUTH_TYPE"),
         kube_namespace=read_text(values, "KUBE_NAMESPACE") or _pod_namespace() or DEFAULT_NAMESPACE,
+        kubeconfig=read_text(values, "KUBECONFIG"),
+        kube_context=read_text(values, "KUBE_CONTEXT"),
+        storage_class=read_text(values, "STORAGE_CLASS"),
+        storage_size=read_size(values, "STORAGE_SIZE"),
+        access_mode=read_access_mode(values),
         run_timeout=read_duration(values, "RUN_TIMEOUT"),
         docker_host=read_text(values, "DOCKER_HOST"),
         docker_context=read_text(values, "DOCKER_CONTEXT"),
