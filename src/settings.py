@@ -57,6 +57,10 @@ class Settings:
     storage_size: int | None = None  # bytes
     access_mode: str = "ReadWriteOnce"
     run_timeout: float | None = None  # seconds
+    keep_volume: bool = False
+    detach: bool = False  # leave the run once it is submitted
+    image_load_command: str | None = None
+    image_pull_secret: str | None = None
     docker_host: str | None = None
     docker_context: str | None = None
     docker_config: Path = field(default_factory=lambda: Path("~/.docker").expanduser())  # read, never written
@@ -107,6 +111,8 @@ def load_settings(env_file: Path | None, environ: Mapping[str, str]) -> Settings
         storage_size=read_size(values, "STORAGE_SIZE"),
         access_mode=read_access_mode(values),
         run_timeout=read_duration(values, "RUN_TIMEOUT"),
+        image_load_command=read_text(values, "IMAGE_LOAD_COMMAND"),
+        image_pull_secret=read_text(values, "IMAGE_PULL_SECRET"),
         docker_host=read_text(values, "DOCKER_HOST"),
         docker_context=read_text(values, "DOCKER_CONTEXT"),
         docker_config=docker_config,
