@@ -1,0 +1,82 @@
+"""Loads images into the nodes of a cluster on this machine: with k3d, kind and minikube no registry is needed."""
+
+import json
+import logging
+import shlex
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from src.errors import ImageError
+from src.record import write_text
+from src.settings import Settings
+
+log = logging.getLogger("autopipe")
+MEMORY = "loaded.json"
+OLD = 400  # images that are remembered
+
+
+def load_command(context: str | None, settings: Settings) -> list[str] | None:
+    """Return the command that takes image names and loads them into the nodes; None: nodes pull from a registry.
+
+    context: the name of the cluster's entry in the kubeconfig, which the tools for clusters on one machine choose.
+    """
+    if settings.image_load_command:
+        return shlex.split(settings.image_load_command)
+    name = context or ""
+    if name.startswith("k3d-"):
+        return ["k3d", "image", "import", "--cluster", name.removeprefix("k3d-")]
+    if name.startswith("kind-"):
+        return ["kind", "load", "docker-image", "--name", name.removeprefix("kind-")]
+    if name == "minikube":
+        return ["minikube", "image", "load"]
+    return None
+
+
+def load_images(
+    images: Iterable[tuple[str, str]],
+    command: Sequence[str],
+    cluster: str,
+    settings: Settings,
+    *,
+    there: frozenset[str],
+) -> None:
+    """Load images, (name, id) each, into the nodes of a cluster unless they are there; raises ImageError.
+
+    cluster: what names it. there: names of images that all its nodes are known to have; what was
+    loaded there under the same name is remembered by id, so that one that was built again is loaded again.
+    """
+    path = settings.cache_dir / MEMORY
+    memory = _read_memory(path)
+    wanted = dict(images)
+    missing = [name for name, its in wanted.items() if name not in there or memory.get(f"{cluster} {name}") != its]
+    if not missing:
+        return
+    started = time.monotonic()
+    log.info("loading %s into the nodes of %s", ", ".join(sorted(missing)), cluster)
+    # minikube takes one name at a time.
+    for names in [[name] for name in missing] if command[0] == "minikube" else [missing]:
+        _run([*command, *names])
+    log.info("loaded in %.1f s", time.monotonic() - started)
+    memory = {**_read_memory(path), **{f"{cluster} {name}": wanted[name] for name in missing}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(dict(list(memory.items())[-OLD:])))
+
+
+def _run(command: Sequence[str]) -> None:
+    hint = "IMAGE_LOAD_COMMAND names another command; or push to a registry that the nodes can pull from"
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+    except OSError as error:
+        raise ImageError(f"cannot load images into the nodes: {command[0]}: {error.strerror}", hint=hint) from error
+    if done.returncode:
+        lines = tuple(line for line in (done.stdout + done.stderr).splitlines() if line.strip())[-20:]
+        raise ImageError(f"{command[0]} could not load images into the nodes", details=lines, hint=hint)
+
+
+def _read_memory(path: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (FileNotFoundError, ValueError):
+        return {}
