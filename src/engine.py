@@ -1,98 +1,21 @@
-"""The Docker engine: found as the docker command finds it, opened, its failures put into words; a door to docker."""
+"""The Docker engine: opened, asked, its failures put into words; with targets/docker.py the only user of docker."""
 
 import contextlib
 import errno
-import hashlib
-import json
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from src.engine_place import Engine, find_engine
 from src.errors import ImageError
 from src.settings import Settings
 
 if TYPE_CHECKING:
     from docker import APIClient  # noqa: TID251  # a door
 
+__all__ = ["Engine", "explain_answer", "find_engine", "find_image", "find_manifest", "open_engine"]
+
 QUICK = 60
 """Seconds that the engine may take over an answer; streams, which may say nothing for long, have no limit."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Engine:
-    """Where an engine is said to be; nobody has asked it yet."""
-
-    host: str  # unix:///path, tcp://host:port, ssh://user@host
-    source: str  # what says so, for messages
-    certificates: Path | None = None  # folder of ca.pem, cert.pem, key.pem: speak TLS
-    verify: bool = True  # the engine's certificate
-
-    @property
-    def socket(self) -> Path | None:
-        """The socket's path when it is on this machine."""
-        return Path(self.host.removeprefix("unix://")) if self.host.startswith("unix://") else None
-
-
-def find_engine(settings: Settings) -> Engine | None:
-    """Return the engine that is set up here: DOCKER_HOST, the docker command's context, a socket in a usual place.
-
-    Nothing is connected to. Raises ImageError for a context that does not exist.
-    """
-    if settings.docker_host:
-        certificates = settings.docker_cert_path
-        return Engine(host=settings.docker_host, source="DOCKER_HOST", certificates=certificates)
-    context = settings.docker_context or _current_context(settings)
-    if context and context != "default":
-        return _read_context(context, settings)
-    sockets = [path for path in _usual_sockets(settings) if path.is_socket()]
-    usable = [path for path in sockets if os.access(path, os.R_OK | os.W_OK)]
-    return next((Engine(host=f"unix://{path}", source="its usual place") for path in usable or sockets), None)
-
-
-def _usual_sockets(settings: Settings) -> Iterator[Path]:
-    yield Path("/var/run/docker.sock")
-    if settings.runtime_dir:
-        yield settings.runtime_dir / "docker.sock"
-    yield settings.docker_config / "run" / "docker.sock"  # Docker Desktop
-    if settings.runtime_dir:
-        yield settings.runtime_dir / "podman" / "podman.sock"
-    yield Path("/run/podman/podman.sock")
-
-
-def read_docker_config(settings: Settings) -> dict[str, Any]:
-    """Return the docker command's config.json; empty when there is none, or none that can be read."""
-    try:
-        found = json.loads((settings.docker_config / "config.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _current_context(settings: Settings) -> str | None:
-    name = read_docker_config(settings).get("currentContext")
-    return name if isinstance(name, str) else None
-
-
-def _read_context(name: str, settings: Settings) -> Engine:
-    # Layout: docs.docker.com, docker context; folders are called by the sha256 of the context's name.
-    folder, digest = settings.docker_config / "contexts", hashlib.sha256(name.encode()).hexdigest()
-    try:
-        endpoint = json.loads((folder / "meta" / digest / "meta.json").read_bytes())["Endpoints"]["docker"]
-        host, verify = str(endpoint["Host"]), not endpoint.get("SkipTLSVerify", False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ImageError(
-            f"the docker context {name} does not exist or cannot be read",
-            hint="choose another: docker context use default",
-        ) from error
-    certificates = folder / "tls" / digest / "docker"
-    return Engine(
-        host=host,
-        source=f"docker context {name}",
-        certificates=certificates if certificates.is_dir() else None,
-        verify=verify,
-    )
 
 
 @contextlib.contextmanager
@@ -196,3 +119,28 @@ def _errno_of(error: BaseException) -> int | None:
             return one.errno
         todo += [one.__cause__, one.__context__, *one.args]
     return None
+
+
+def find_image(client: "APIClient", name: str) -> dict[str, Any] | None:
+    """Return what the engine says of an image that it has, by name, digest or ID; None when it has none."""
+    from docker.errors import NotFound  # noqa: TID251  # a door
+
+    try:
+        return dict(client.inspect_image(name))
+    except NotFound:
+        return None
+
+
+def find_manifest(client: "APIClient", name: str, auth_config: Mapping[str, str]) -> str | None:
+    """Return the digest of an image in its registry as the engine sees it; None when there is none, or none for us.
+
+    Raises ImageError when the engine cannot ask either.
+    """
+    from docker.errors import APIError  # noqa: TID251  # a door
+
+    try:
+        return str(client.inspect_distribution(name, auth_config=dict(auth_config))["Descriptor"]["digest"])
+    except APIError as error:
+        if error.status_code in (401, 403, 404) or "manifest unknown" in str(error.explanation):
+            return None
+        raise

@@ -1,0 +1,1 @@
+"""The parts of stage 3 that src/images.py puts together."""

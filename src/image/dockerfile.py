@@ -1,0 +1,121 @@
+"""Dockerfiles: the template filled for a component, and what a component's own one is built on; pure."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+MEDIA_FOLDER = "/media"
+"""Where the image of save-media has the media, if it is to carry it."""
+
+_INSTALL = (
+    "RUN PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \\\n"
+    "    python3 -m pip install --no-cache-dir --no-input --progress-bar off -r requirements.txt"
+)
+_LOCAL = re.compile(
+    r"^(-[rcef]\b|--(requirement|constraint|editable|find-links)\b|[./])|file:|\.(whl|zip|tar\.gz)\s*$", re.MULTILINE
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instruction:
+    """One instruction of a Dockerfile, its continued lines joined; line is that of its last line, from 1."""
+
+    word: str  # upper case
+    rest: str
+    line: int
+
+
+def fill_template(
+    template: str, *, packages: Sequence[str], requirements: str, build_args: Sequence[str], media: bool = False
+) -> str:
+    """Return the template for a component, all but its base filled in.
+
+    packages: of requirements.sys, names that are safe in a shell. requirements: the text of requirements.txt, of which
+    matters whether it says something and whether it names files of the component.
+    """
+    asks = says_something(requirements)
+    copies = "COPY component/ ./" if _LOCAL.search(requirements) else "COPY component/requirements.txt ./"
+    filled = {
+        "build_args": "\n".join(f"ARG {name}" for name in sorted(build_args)),
+        "packages": " ".join(packages),
+        "needs_pip": "yes" if asks else "",
+        "requirements": f"{copies}\n{_INSTALL}" if asks else "",
+        "media": f"COPY media/ {MEDIA_FOLDER}/" if media else "",
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: filled.get(match[1], match[0]), template)
+
+
+def set_base(text: str, base: str) -> str:
+    """Fill the base into a template that is filled but for it."""
+    return text.replace("{{base}}", base)
+
+
+def says_something(requirements: str) -> bool:
+    """Whether a requirements.txt has a line that is neither blank nor a comment."""
+    return any(line.strip() and not line.strip().startswith("#") for line in requirements.splitlines())
+
+
+def read_instructions(text: str) -> Iterator[Instruction]:
+    """Give the instructions of a Dockerfile; what is no instruction is the builder's to complain of."""
+    directive = re.match(r"\ufeff?(?:#[^\n]*\n)*?#\s*escape\s*=\s*(\S)", text)
+    escape = directive[1] if directive else "\\"
+    whole: list[str] = []
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+        if line.lstrip().startswith("#") or not line.strip():
+            continue
+        part = line.rstrip()
+        whole.append(part.removesuffix(escape))
+        if part.endswith(escape):
+            continue
+        word, _, rest = " ".join(whole).strip().partition(" ")
+        whole.clear()
+        yield Instruction(word=word.upper(), rest=rest.strip(), line=number)
+
+
+def find_bases(text: str, build_args: Mapping[str, str]) -> list[str]:
+    """Return the images that a Dockerfile names in FROM and COPY --from, in order; stages and scratch are none.
+
+    A name that cannot be told, for it has a variable without a value, is left to the builder.
+    """
+    values: dict[str, str] = {}
+    stages: set[str] = {"scratch"}
+    found: dict[str, None] = {}
+    begun = False
+    for one in read_instructions(text):
+        if one.word == "ARG" and not begun:
+            for word in one.rest.split():
+                name, _, default = word.partition("=")
+                values[name] = build_args.get(name, _expand(default.strip("\"'"), values))
+        elif one.word == "FROM":
+            begun = True
+            words = [word for word in one.rest.split() if not word.startswith("--")]
+            if words and words[0].lower() not in stages:
+                found[_expand(words[0], values)] = None
+            if len(words) == 3 and words[1].lower() == "as":
+                stages.add(words[2].lower())
+        elif one.word == "COPY" and (match := re.match(r"(?:--\S+\s+)*?--from=(\S+)", one.rest)):
+            found[match[1]] = None
+    return [base for base in found if base and "$" not in base and base.lower() not in stages and not base.isdecimal()]
+
+
+def _expand(text: str, values: Mapping[str, str]) -> str:
+    """Put in $NAME, ${NAME}, ${NAME:-default} and ${NAME:+other}."""
+
+    def value(match: "re.Match[str]") -> str:
+        known = values.get(match["plain"] or match["name"], "")
+        if match["sign"] == "-":
+            return known or match["word"]
+        if match["sign"] == "+":
+            return match["word"] if known else ""
+        return known or match[0]
+
+    return re.sub(r"\$(?:(?P<plain>\w+)|\{(?P<name>\w+)(?::(?P<sign>[-+])(?P<word>[^}]*))?\})", value, text)
+
+
+def label_stages(text: str, label: str) -> str:
+    """Return a Dockerfile with a label set first in every stage, so that whatever a build leaves can be told."""
+    lines = text.removeprefix("\ufeff").splitlines()
+    for one in sorted(read_instructions(text), key=lambda one: one.line, reverse=True):
+        if one.word == "FROM":
+            lines.insert(one.line, f"LABEL {label}")
+    return "\n".join(lines) + "\n"
