@@ -74,13 +74,12 @@ def run_pipeline(
                 run_id=run.id,
                 keys=keys,
                 sums=sums,
-                folders={name: str(folder) for name, folder in folders.items()},
                 media=stage(media, store, run.folder / PRIVATE / "media"),
                 parallel=None,
             )
             write_text(run.folder / PRIVATE / "plan.json", json.dumps(document))
         try:
-            TARGETS[target].run(run, plan, document, settings, progress)
+            TARGETS[target].run(run, plan, document, folders, settings, progress)
             steps = _records(run, plan, sums)
             _check(run, steps)
             _verify(run, plan)

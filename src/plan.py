@@ -121,14 +121,12 @@ def plan_document(
     run_id: str,
     keys: Mapping[str, str],
     sums: Mapping[str, str],
-    folders: Mapping[str, str],
     media: Sequence[Mapping[str, Any]],
     parallel: int | None,
 ) -> dict[str, Any]:
     """Return plan.json, all that the launcher needs: {format, run, media, steps: {step: [task]}, tasks: {task: …}}.
 
-    keys: step_key of each step. sums: what each step's component sums up to. folders: where it lies, for a target
-    that runs it from there.
+    keys: step_key of each step. sums: what each step's component sums up to.
     parallel: invocations side by side where a step says no cpu; None is all cores.
     """
     tasks = {
@@ -147,7 +145,6 @@ def plan_document(
             "may_skip": step.may_skip,
             "key": keys[step.name],
             "component": sums[step.name],
-            "folder": folders.get(step.name),
         }
         for step in plan.steps
         for shard, task in enumerate(step.tasks)

@@ -31,7 +31,6 @@ def show_plan(request: Request) -> None:
         run_id="",
         keys={step.name: keys.get(step.name, "") for step in plan.steps},
         sums=sums,
-        folders={},
         media=media or [],
         parallel=None,
     )

@@ -24,8 +24,16 @@ class Target(Protocol):
         Two environments with the same id give the same results. Raises ImageError or ConfigError.
         """
 
-    def run(self, run: Run, plan: Plan, document: Record, settings: Settings, progress: Progress) -> None:
-        """Run every step on the volume run.folder; document is its plan.json.
+    def run(
+        self,
+        run: Run,
+        plan: Plan,
+        document: Record,
+        folders: Mapping[str, Path],
+        settings: Settings,
+        progress: Progress,
+    ) -> None:
+        """Run every step on the volume run.folder; document is its plan.json, folders is where the components lie.
 
         States and outputs are in the journals afterwards. Raises Interrupted or RunError when it had to give up
         as a whole; a failed step is no exception.

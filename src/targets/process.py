@@ -47,9 +47,10 @@ def _environments(plan: Plan, folders: Mapping[str, Path], settings: Settings, *
     return found
 
 
-def run(run: Run, plan: Plan, document: Record, settings: Settings, progress: Progress) -> None:
+def run(
+    run: Run, plan: Plan, document: Record, folders: Mapping[str, Path], settings: Settings, progress: Progress
+) -> None:
     """Run every step as soon as its parents are complete; see Target."""
-    folders = {task["step"]: Path(task["folder"]) for task in document["tasks"].values()}
     _warn_of_packages(folders)
     found = _environments(plan, folders, settings, make=True)
     interpreters = {name: str(environment.interpreter) for name, environment in found.items()}
@@ -64,7 +65,7 @@ def run(run: Run, plan: Plan, document: Record, settings: Settings, progress: Pr
                 document,
                 task,
                 interpreter=interpreters[spec["step"]],
-                component=functools.partial(_copy_component, spec, volume, settings.cache_dir),
+                component=functools.partial(_copy_component, spec, folders[spec["step"]], volume, settings.cache_dir),
                 environ=environ,
                 slots=slots,
                 cancel=cancel,
@@ -75,12 +76,11 @@ def run(run: Run, plan: Plan, document: Record, settings: Settings, progress: Pr
         Crew(run, document, execute, cancel, progress).work(plan)
 
 
-def _copy_component(spec: Record, volume: Path, cache_dir: Path) -> Path:
+def _copy_component(spec: Record, source: Path, volume: Path, cache_dir: Path) -> Path:
     """Copy a step's component for the time of the run: neither an edit meanwhile nor the component reaches across.
 
     Files that are too big to copy are linked. Raises StepError when it is not what the plan was made for.
     """
-    source = Path(spec["folder"])
     target = volume / WORK / f"of-{plain(spec['step'])}-{spec['shard'][0]}"
     shutil.rmtree(target, ignore_errors=True)
     for path in component_files(source):
