@@ -12,15 +12,27 @@ from src.settings import Settings
 if TYPE_CHECKING:
     from docker import APIClient  # noqa: TID251  # a door
 
-__all__ = ["Engine", "explain_answer", "find_engine", "find_image", "find_manifest", "open_engine"]
+__all__ = [
+    "Engine",
+    "RefusalError",
+    "explain_answer",
+    "find_engine",
+    "find_image",
+    "find_manifest",
+    "open_engine",
+    "pull_image",
+    "refusals",
+]
 
 QUICK = 60
-"""Seconds that the engine may take over an answer; streams, which may say nothing for long, have no limit."""
+"""Seconds that the engine may take over an answer."""
 
 
 @contextlib.contextmanager
-def open_engine(settings: Settings) -> Iterator["APIClient"]:
+def open_engine(settings: Settings, *, patience: int = QUICK) -> Iterator["APIClient"]:
     """Give docker-py's low-level client of the engine; threads may share it.
+
+    patience: seconds that the engine may be silent.
 
     What the engine or the way to it does wrong while the block runs is raised as ImageError. Not so docker's NotFound,
     which often is an answer: catch it where it is one.
@@ -32,15 +44,15 @@ def open_engine(settings: Settings) -> Iterator["APIClient"]:
             hint="install Docker or Podman, or name the engine: DOCKER_HOST=unix:///path/to/docker.sock",
         )
     with engine_errors(engine):
-        client = _connect(engine)
+        client = _connect(engine, patience)
         try:
             yield client
         finally:
             client.close()
 
 
-def _connect(engine: Engine) -> "APIClient":
-    from docker import APIClient, tls  # noqa: TID251  # a door
+def _connect(engine: Engine, patience: int) -> "APIClient":
+    from docker import APIClient, auth, tls  # noqa: TID251  # a door
 
     security: tls.TLSConfig | bool = False
     if engine.certificates:
@@ -50,14 +62,37 @@ def _connect(engine: Engine) -> "APIClient":
             ca_cert=str(files["ca"]) if files["ca"].exists() else None,
             verify=engine.verify,
         )
-    return APIClient(
+    client = APIClient(
         base_url=engine.host,
         version="auto",
-        timeout=QUICK,
+        timeout=patience,
         tls=security,
         use_ssh_client=True,
         max_pool_size=64,
     )
+    # Logins go with each call. Left to itself, docker-py would ask every credential helper of the user's at each build.
+    client._auth_configs = auth.AuthConfig({"auths": {"nowhere.invalid": {}}})  # type: ignore[attr-defined]
+    return client
+
+
+class RefusalError(Exception):
+    """An answer of the engine with an error's status, for callers to whom it means something."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """Raise the engine's refusals in the block as RefusalError."""
+    from docker.errors import APIError  # noqa: TID251  # a door
+
+    try:
+        yield
+    except APIError as error:
+        raise RefusalError(error.status_code or 0, str(error.explanation or error).strip()) from error
 
 
 @contextlib.contextmanager
@@ -136,11 +171,34 @@ def find_manifest(client: "APIClient", name: str, auth_config: Mapping[str, str]
 
     Raises ImageError when the engine cannot ask either.
     """
-    from docker.errors import APIError  # noqa: TID251  # a door
-
     try:
-        return str(client.inspect_distribution(name, auth_config=dict(auth_config))["Descriptor"]["digest"])
-    except APIError as error:
-        if error.status_code in (401, 403, 404) or "manifest unknown" in str(error.explanation):
+        with refusals():
+            return str(client.inspect_distribution(name, auth_config=dict(auth_config))["Descriptor"]["digest"])
+    except RefusalError as error:
+        if error.status in (401, 403, 404) or "manifest unknown" in error.text:
             return None
-        raise
+        raise ImageError(
+            f"neither this machine nor the engine can ask for {name}",
+            details=(error.text,),
+            hint="see whether its registry is up and the network is there; then give the same command again",
+        ) from error
+
+
+def pull_image(client: "APIClient", name: str, digest: str, platform: str, auth_config: Mapping[str, str]) -> None:
+    """Let the engine pull name@digest; raises ImageError with what went wrong."""
+    try:
+        with refusals():
+            events = client.pull(
+                name, tag=digest, stream=True, decode=True, platform=platform, auth_config=dict(auth_config)
+            )
+            text = next((str(event["error"]) for event in events if "error" in event), "")
+    except RefusalError as error:
+        text = error.text
+    if "no space left on device" in text:
+        raise explain_answer(text)
+    if text:
+        raise ImageError(
+            f"base image {name} cannot be pulled for {platform}",
+            details=(text,),
+            hint="see whether its registry is up, and whether it has that platform",
+        )

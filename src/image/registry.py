@@ -33,7 +33,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Registry:
-    """One registry and who we are there; threads may share it. A context manager."""
+    """One registry and who we are there; threads may share it."""
 
     def __init__(self, host: str, login: Login | None) -> None:
         self.host = host
@@ -42,10 +42,8 @@ class Registry:
         self._tokens: dict[str, str] = {}  # by scope
         self._basic: tuple[str, str] | None = None
 
-    def __enter__(self) -> "Registry":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close its connections."""
         self._wire.close()
 
     def find(self, path: str, name: str) -> str | None:
