@@ -66,7 +66,7 @@ def _foresee(
             return None, f"runs where the outputs of {parent} are new"
         inputs += found
     chosen = [one for task in step.tasks for one in launcher.choose_invocations(document["tasks"][task], inputs)]
-    records = [record for one in chosen if (record := store.find(one.key))]
+    records = [record for one in chosen if (record := store.find(one.key)) and (record["outputs"] or step.may_skip)]
     if len(records) < len(chosen):
         return None, f"runs {len(chosen) - len(records)} of {count(len(chosen), 'invocation')}"
     return store.inputs(step.name, records), f"reused, {count(sum(len(r['outputs']) for r in records), 'file')}"

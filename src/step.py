@@ -427,13 +427,14 @@ def reflink(source: Path, target: Path) -> bool:
 def link_tree(source: Path, target: Path) -> None:
     """Make target a folder of links to source's files: new files stay in it, those of source are found by path."""
     target.mkdir()
-    for entry in os.scandir(str(source)):
-        if entry.name in NEVER:
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            link_tree(Path(entry.path), target / entry.name)
-        else:
-            (target / entry.name).symlink_to(os.path.realpath(entry.path))
+    with os.scandir(str(source)) as entries:
+        for entry in entries:
+            if entry.name in NEVER:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                link_tree(Path(entry.path), target / entry.name)
+            else:
+                (target / entry.name).symlink_to(os.path.realpath(entry.path))
 
 
 # --- Processes -----------------------------------------------------------------------------------------------------
@@ -660,7 +661,7 @@ class Launcher:
         pending: List[Invocation] = []
         for invocation in invocations:
             record = known.get(invocation.key)
-            if record is None or not self._is_here(record):
+            if record is None or not self._counts(record):
                 pending.append(invocation)
             else:
                 kept.append(record)
@@ -689,7 +690,10 @@ class Launcher:
                         known[record["key"]] = record
         return known
 
-    def _is_here(self, record: Record) -> bool:
+    def _counts(self, record: Record) -> bool:
+        # What was skipped when it could be is run again when it no longer may be.
+        if not record["outputs"]:
+            return bool(self.spec["may_skip"])
         return all(is_intact(self.volume / self.step / entry["name"], entry) for entry in record["outputs"])
 
     def _drop_stale(self, kept: List[Record]) -> None:
@@ -697,9 +701,9 @@ class Launcher:
         if self.spec["shard"][1] > 1:
             return  # the others are at work in the same folder
         current = {entry["name"] for record in kept for entry in record["outputs"]}
-        for entry in os.scandir(str(self.volume / self.step)):
-            if entry.name not in current:
-                Path(entry.path).unlink()
+        for path in (self.volume / self.step).iterdir():
+            if path.name not in current:
+                path.unlink()
 
     def _perform_all(self, pending: List[Invocation], journal: Journal) -> List[Record]:
         queue = collections.deque(pending)
@@ -875,25 +879,20 @@ class Launcher:
 
     def _collect(self, folder: Path, invocation: Invocation) -> List[Path]:
         """Return the output files of an invocation; raises StepError when there are none and there should be."""
-        archive = folder / (invocation.name + ".tar.gz")
-        if archive.is_file():
-            return [archive]
+        names = sorted(name for name in os.listdir(str(folder)) if name.startswith(invocation.name))
+        archive = invocation.name + ".tar.gz"
         found = []
-        folders = []
-        for entry in sorted(os.scandir(str(folder)), key=lambda entry: entry.name):
-            if not entry.name.startswith(invocation.name):
-                continue
-            path = Path(entry.path)
-            if entry.is_symlink() and path.is_file():  # what it points to may be scratch
+        others = []
+        for name in [archive] if archive in names else names:
+            path = folder / name
+            if path.is_symlink() and path.is_file():  # what it points to may be scratch
                 target = path.resolve()
                 path.unlink()
                 shutil.copyfile(str(target), str(path))
-            if path.is_file():
-                found.append(path)
-            elif path.is_dir():
-                folders.append(path.name)
-        if not found and folders:
-            raise StepError(f"wrote a folder, {folders[0]}, but outputs are files", "pack it as OUTPUT.tar.gz")
+            (found if path.is_file() else others).append(path)
+        if not found and others:
+            kind = "a folder" if others[0].is_dir() else "a link to nothing" if others[0].is_symlink() else "no file"
+            raise StepError(f"wrote {others[0].name}, which is {kind}", "outputs are files: pack more as OUTPUT.tar.gz")
         if not found and not self.spec["may_skip"]:
             raise StepError(
                 "exited with 0 but wrote no output",
