@@ -73,7 +73,10 @@ def run(
                 echo=progress.echo,
             )
 
-        Crew(run, document, execute, cancel, progress).work(plan)
+        try:
+            Crew(run, document, execute, cancel, progress).work(plan)
+        finally:
+            launcher.kill_marked(run.id)  # what left its group and closed its output is seen only here
 
 
 def _copy_component(spec: Record, source: Path, volume: Path, cache_dir: Path) -> Path:
