@@ -72,7 +72,8 @@ class Crew:
         except OSError as error:
             self._cancel.set()  # the disk of all steps is at fault, not one of them
             raise RunError(
-                f"the run's folder cannot be written: {error.strerror}: {error.filename}",
+                f"the run's folder {self._run.folder} cannot be written: {error.strerror}"
+                + (f": {error.filename}" if error.filename else ""),
                 hint="free some space, then give the same command again",
             ) from error
         except BaseException:

@@ -1,6 +1,7 @@
 """Stage 4, pipeline manager: plans a run, lets its target run it, and answers for its outputs."""
 
 import argparse
+import contextlib
 import json
 import logging
 import sys
@@ -82,9 +83,10 @@ def run_pipeline(
             TARGETS[target].run(run, plan, document, folders, settings, progress)
             steps = _records(run, plan, sums)
             _check(run, steps)
-            _verify(run, plan)
+            _verify(run, document)
         except AutopipeError as error:
-            _close(run, "interrupted" if error.status > 128 else "failed", _records(run, plan, sums))
+            with contextlib.suppress(OutputError):  # a disk that is full is told by the first who met it
+                _close(run, "interrupted" if error.status > 128 else "failed", _records(run, plan, sums))
             raise
         _close(run, "done", steps)
     point_latest(run)
@@ -131,22 +133,24 @@ def _close(run: Run, state: str, steps: list[dict[str, Any]]) -> None:
         close_folder(run.folder)
     except OSError as error:
         raise OutputError(
-            f"the run's folder {run.folder} cannot be completed: {error.strerror}: {error.filename}",
+            f"the run's folder {run.folder} cannot be completed: {error.strerror}"
+            + (f": {error.filename}" if error.filename else ""),
             hint="free some space, then give the same command again: nothing that was done is run again",
         ) from error
 
 
-def _verify(run: Run, plan: Plan) -> None:
-    for step in plan.steps:
-        for task in step.tasks:
-            journal = launcher.read_journal(launcher.journal_path(run.folder, task))
-            for record in launcher.last_attempt(journal):
-                for entry in record.get("outputs", ()):
-                    if not launcher.is_intact(run.folder / step.name / entry["name"], entry):
-                        raise OutputError(
-                            f"the output {step.name}/{entry['name']} was changed or removed during the run",
-                            hint="give the same command again: what is missing is made anew",
-                        )
+def _verify(run: Run, document: dict[str, Any]) -> None:
+    for step in document["steps"]:
+        try:
+            entries = launcher.step_outputs(run.folder, document, step)
+        except launcher.StepError as error:
+            raise RunError(f"step {step}: {error.message}", hint=error.hint) from error
+        for entry in entries:
+            if not launcher.is_intact(run.folder / step / entry["name"], entry):
+                raise OutputError(
+                    f"the output {step}/{entry['name']} was changed or removed during the run",
+                    hint="give the same command again: what is missing is made anew",
+                )
 
 
 def _check(run: Run, steps: list[dict[str, Any]]) -> None:
