@@ -84,14 +84,13 @@ def component_files(folder: Path) -> Iterator[Path]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for entry in os.scandir(folder):
-        if entry.name in NEVER:
-            continue
-        path = Path(entry.path)
+    with os.scandir(folder) as entries:
+        found = [entry for entry in entries if entry.name not in NEVER]
+    for entry in found:
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(path)
+            yield from _walk(Path(entry.path))
         else:
-            yield path
+            yield Path(entry.path)
 
 
 def _small_sum(name: str, path: Path) -> str:
