@@ -11,7 +11,7 @@ from src.errors import RunError
 from src.kube.pages import read_page
 from src.kube.transport import Answer
 
-LONGEST = 300  # characters of a server's words
+HEAD, TAIL = 80, 220  # characters of a server's words; what is at fault stands at their end
 _PASSING = frozenset({408, 425, 429})
 _FINAL = frozenset({404, 405, 413, 414})  # of a gateway, or of KFP 2.1, whose 404 and 405 are plain text
 _RIGHT = re.compile(
@@ -85,7 +85,7 @@ def read_answer(answer: Answer, host: str) -> dict[str, Any]:
         )
     check_outage(answer, host)
     if answer.status == 403:
-        raise _no_rights(said, answer.status)
+        raise _no_rights(_first_line(answer), answer.status)
     if answer.status == 404 and (document is None or said == "Not Found"):
         raise NotFoundError(
             f"there is no Kubeflow Pipelines API below KFP_API_URL ({host} answers 404)",
@@ -98,6 +98,11 @@ def read_answer(answer: Answer, host: str) -> dict[str, Any]:
 
 def words(answer: Answer) -> str:
     """Return what an answer says, in one line that is not too long: no stack trace, no HTML."""
+    first = _first_line(answer) or _phrase(answer.status)
+    return first if len(first) <= HEAD + TAIL else f"{first[:HEAD]} … {first[-TAIL:]}"
+
+
+def _first_line(answer: Answer) -> str:
     document = answer.document()
     if document is not None:
         text = str(document.get("message") or document.get("error") or "")
@@ -106,8 +111,7 @@ def words(answer: Answer) -> str:
         text = page.text or page.title
     else:
         text = answer.text
-    first = next((line.strip() for line in text.splitlines() if line.strip()), "") or _phrase(answer.status)
-    return first if len(first) <= LONGEST else first[: LONGEST - 1] + "…"
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def _phrase(status: int) -> str:
@@ -116,7 +120,7 @@ def _phrase(status: int) -> str:
 
 def _no_rights(said: str, status: int) -> NoRightsError:
     match = _RIGHT.search(said)
-    message = f"no rights: {said}"
+    message = f"no rights: {said[-TAIL:]}"
     if match:
         user, namespace, verb, resource = match.groups()
         message = f"{user} may not {verb} {resource} in the namespace {namespace}, or there is no such namespace"

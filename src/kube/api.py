@@ -22,6 +22,7 @@ PATIENCE = 300.0
 """Seconds of an outage in the middle of a run: a server that restarts, a laptop that changes its network."""
 LAST_PATIENCE = 30.0
 """Seconds for what is done after a stop."""
+LONGEST_NAME = 255
 OVER = frozenset({"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED", "CANCELING"})
 
 
@@ -96,8 +97,10 @@ class Api:
         """Start a run, or return the one of that name that is there; no answer that gets lost makes a second.
 
         name: unique to the run, at most 255 characters. The run takes its namespace from the experiment. Raises
-        RefusedError when the server does not want the pipeline.
+        RefusedError or OutageError when the server does not want the pipeline.
         """
+        if len(name) > LONGEST_NAME:  # the server would start it and then fail to record it
+            raise ValueError(f"a run's name of {len(name)} characters")
         document = {
             "display_name": name,
             "experiment_id": experiment.id,

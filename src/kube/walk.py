@@ -66,7 +66,8 @@ class Walk:
             return Hop(method="GET", url=urljoin(answer.url, names[self._choose(names)]))
         if answer.status in (401, 403) and not self._asked and not self._posted:
             return self._start(page, answer.url)
-        if answer.status == 400 or (answer.status in (401, 403) and self._posted):
+        lost = 300 <= answer.status < 400  # a redirect to nowhere
+        if lost or answer.status == 400 or (answer.status in (401, 403) and self._posted):
             raise StartAgain(words(answer))
         if answer.status < 300 and self._is_home(answer.url):
             return None

@@ -151,6 +151,15 @@ def test_an_answer_without_a_run_id_is_no_run() -> None:
         backend.open().create_run("night-1", LAB, pipeline_spec={}, platform_spec={})
 
 
+def test_a_name_that_the_server_cannot_record_is_never_sent() -> None:
+    backend = Backend()
+
+    with pytest.raises(ValueError, match="256 characters"):
+        backend.open().create_run("n" * 256, LAB, pipeline_spec={}, platform_spec={})
+
+    assert not backend.fake.asked
+
+
 def test_a_run_is_read_with_its_tasks() -> None:
     run = Backend(GET_runs_r1=reply(RUN)).open().get_run("r1")
 

@@ -12,7 +12,7 @@ from src.kube.login import NotLoggedInError, log_in
 from src.kube.server import Server, Token, User
 from src.kube.session import Session
 from src.kube.transport import Answer
-from src.kube.walk import Hop, LoginRefusedError, Walk
+from src.kube.walk import Hop, LoginRefusedError, StartAgain, Walk
 from tests.unit.kube_fake import HOST, LOGIN, PASSWORD, USER, Asked, Fake, Gateway, Reply, page, reply, see, server
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -145,6 +145,11 @@ def test_a_form_that_is_used_up_starts_the_login_again() -> None:
     fake = call(Gateway(stale_forms=2))
 
     assert [path for path in fake.paths()[1:] if path == "GET /pipeline"] == ["GET /pipeline"] * 4
+
+
+def test_a_redirect_to_nowhere_starts_the_login_again() -> None:
+    with pytest.raises(StartAgain):
+        Walk(server(), LOGIN).follow(Answer(status=302, url=START, text=""))
 
 
 def test_a_login_that_always_breaks_off_ends() -> None:
