@@ -92,10 +92,19 @@ def follow(path: str, link_at: Callable[[str], str | None]) -> str:
 def find_folder(tree: Tree, name: str) -> str | None:
     """Return the folder of a component: the first with a program in it, else the first of that name, else None.
 
-    Raises LinkError when the component is a link that leaves the repository.
+    Raises LinkError when there is no folder, but a link that leaves the repository.
     """
-    ends = [follow(place + name, tree.link_at) for place in PLACES]
-    folders = [end for end in ends if end and tree.is_folder(end)]
+    folders, broken = [], []
+    for place in PLACES:
+        try:
+            end = follow(place + name, tree.link_at)
+        except LinkError as error:
+            broken.append(error)
+            continue
+        if end and tree.is_folder(end):
+            folders.append(end)
+    if broken and not folders:
+        raise broken[0]
     return next((folder for folder in folders if has_program(tree, folder)), folders[0] if folders else None)
 
 
@@ -123,7 +132,7 @@ def explain_unfit(tree: Tree, folder: str) -> str:
         if entry.mode == LINK:
             try:
                 follow(path, inner.link_at)
-            except LinkError as error:
-                target = tree.read_link(entries[str(error)].oid)
-                return f"the link {folder}/{error} -> {target} leaves the component, or leads in a circle"
+            except LinkError:
+                target = tree.read_link(entry.oid)
+                return f"the link {folder}/{path} -> {target} leaves the component, or leads in a circle"
     return ""

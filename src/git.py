@@ -23,6 +23,10 @@ LOOK_SECONDS = 180.0
 FETCH_SECONDS = 6 * 3600.0
 """Limits of a command: on this disk only; one question to a server; files of any size from a server."""
 
+WHOLE_DEPTH = "--depth=2147483647"
+"""All of the history. Each fetch with a filter asks for some depth: a plain web server then fails at once, where git
+before 2.44 would take it for one that filters, and start itself again and again for each object that is missing."""
+
 STALL_SECONDS = 60
 """A connection over which nothing comes for so long is dead."""
 
@@ -58,7 +62,8 @@ class GitFolder:
             env=self._environment(),
             start_new_session=True,
         )
-        command = " ".join(arguments[:2] if arguments[0] == "lfs" else arguments[:1])
+        words = arguments[2:] if arguments[0] == "-c" else arguments
+        command = " ".join(words[: 2 if words[0] == "lfs" else 1])
         try:
             output, errors = process.communicate(stdin, timeout)
         except subprocess.TimeoutExpired as error:
@@ -90,6 +95,7 @@ class GitFolder:
             "SSH_ASKPASS": "false",
             "GCM_INTERACTIVE": "never",
             "GIT_LFS_SKIP_SMUDGE": "1",
+            "GIT_NO_LAZY_FETCH": "1",
             "GIT_ADVICE": "0",
         }
         for role in ("AUTHOR", "COMMITTER"):

@@ -32,14 +32,24 @@ FINAL = frozenset(Cause) - {Cause.OTHER, Cause.BROKEN}
 """Causes that another way of asking for the same objects cannot help."""
 
 # What is more telling stands higher: the first that matches counts.
-_SIGNS: dict[Cause, tuple[str, ...]] = {
+_FIRST: dict[Cause, tuple[str, ...]] = {
     Cause.NO_LFS: ("'lfs' is not a git command",),
-    Cause.DISK: ("No space left on device", "Disk quota exceeded"),
+    Cause.DISK: ("no space left on device|disk quota exceeded", "unable to write file"),
     Cause.READ_ONLY: (
-        "Read-only file system",
+        "read-only file system",
         "(unable to|cannot|could not|can't) (create|write|open|mkdir).*: Permission denied",
         "insufficient permission for adding",
     ),
+}
+
+_LFS_SIGNS: dict[Cause, tuple[str, ...]] = {
+    Cause.LFS_OBJECT: (
+        "object (does not exist|not found)|missing object",
+        r"\[404\]|batch response: .*(404|not found)|HTTP: 404",
+    ),
+}
+
+_SIGNS: dict[Cause, tuple[str, ...]] = {
     Cause.OWNER: ("dubious ownership", "unsafe repository"),
     Cause.HOST_KEY: ("Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED"),
     Cause.TLS: (
@@ -49,7 +59,7 @@ _SIGNS: dict[Cause, tuple[str, ...]] = {
         "self[- ]signed certificate",
         "gnutls_handshake",
         "SSL_ERROR|SSL routines",
-        "(TLS|SSL) connect",
+        "(TLS|SSL) connect error",
         "x509:",
     ),
     Cause.REFUSED: (
@@ -57,14 +67,14 @@ _SIGNS: dict[Cause, tuple[str, ...]] = {
         "could not read (Username|Password)|terminal prompts disabled",
         r"Permission denied \(",
         r"returned error: 40[13]|HTTP (Basic: )?40[13]|HTTP: 40[13]|\[40[13]\]",
-        "[Aa]ccess denied",
+        "access denied",
         "Invalid username or",
         "credentials for .* not found",
     ),
     Cause.PROTOCOL: ("transport '[^']*' not allowed", "protocol '[^']*' is not supported", "find remote helper"),
     Cause.UNREACHABLE: (
-        "[Cc]ould not resolve|resolve host|unable to look up|no such host",
-        "[Ff]ailed to connect|Couldn't connect|unable to connect",
+        "could not resolve|resolve host|unable to look up|no such host",
+        "failed to connect|Couldn't connect|unable to connect",
         "Connection (refused|timed out|reset|closed)",
         "Network is unreachable|No route to host",
         "Operation (too slow|timed out)|i/o timeout",
@@ -79,11 +89,7 @@ _SIGNS: dict[Cause, tuple[str, ...]] = {
         "not found|does not exist|returned error: 404",
         "does not appear to be a git repository|not a git repository",
     ),
-    Cause.BROKEN: ("RPC failed|early EOF|hung up unexpectedly|unexpected disconnect|HTTP/2 stream",),
-}
-
-_LFS_SIGNS: dict[Cause, tuple[str, ...]] = {
-    Cause.LFS_OBJECT: ("[Oo]bject (does not exist|not found)|missing object", r"\[404\]|404: not found|HTTP: 404"),
+    Cause.BROKEN: ("RPC failed|early EOF|hung up unexpectedly|unexpected disconnect|HTTP/2 stream|GnuTLS recv error",),
 }
 
 _CHECK = "check `repository:` in the DAG file"
@@ -132,8 +138,8 @@ _WORDS: dict[Cause, tuple[str, str]] = {
 
 def find_cause(errors: str, *, lfs: bool = False) -> Cause:
     """Return the cause that the stderr of a command of git, or of git-lfs, tells of."""
-    signs = {Cause.NO_LFS: _SIGNS[Cause.NO_LFS], **_LFS_SIGNS, **_SIGNS} if lfs else _SIGNS
-    return next((cause for cause in signs if re.search("|".join(signs[cause]), errors)), Cause.OTHER)
+    signs = {**_FIRST, **(_LFS_SIGNS if lfs else {}), **_SIGNS}
+    return next((cause for cause in signs if re.search("|".join(signs[cause]), errors, re.IGNORECASE)), Cause.OTHER)
 
 
 def describe(cause: Cause, url: str, command: str) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """How a git command ended, and the error that tells a user of it; pure."""
 
+import re
 from dataclasses import dataclass
 
 from src.errors import FetchError
@@ -8,6 +9,8 @@ from src.git_url import Repository
 
 TAIL = 8
 """Lines of git's own words below a message."""
+
+_NOISE = "hint:|error: unable to read askpass response"  # nobody is asked, by our own wish
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,4 +41,4 @@ def explain(outcome: Outcome, repository: Repository) -> GitError:
 def last_lines(errors: str) -> tuple[str, ...]:
     """Return the last lines that git printed, without its progress and its advice."""
     lines = [line.rsplit("\r", 1)[-1].rstrip() for line in errors.split("\n")]
-    return tuple(line for line in lines if line and not line.startswith("hint:"))[-TAIL:]
+    return tuple(line for line in lines if line and not re.match(_NOISE, line))[-TAIL:]

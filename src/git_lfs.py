@@ -1,7 +1,10 @@
-"""Files that Git LFS keeps elsewhere: found by their pointers, fetched by git-lfs."""
+"""Files that Git LFS keeps elsewhere: found by their pointers, fetched by git-lfs, and compared with them."""
 
+import hashlib
 import logging
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from src.git import FETCH_SECONDS, GitFolder
@@ -10,54 +13,77 @@ from src.git_errors import GitError, explain, last_lines
 
 log = logging.getLogger("autopipe")
 
-POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 LARGEST_POINTER = 1024
-"""Bytes; both from the specification of Git LFS pointers."""
+"""Bytes; this and the format from the specification of Git LFS pointers, version 1."""
+
+_FIRST_LINE = b"version https://git-lfs.github.com/spec/v1\n"
+_VALUES = re.compile(rb"^oid sha256:([0-9a-f]{64})\nsize (\d+)\n", re.MULTILINE)
 
 SHOWN = 20
 
 
-def find_pointers(tree: Path, paths: Iterable[str]) -> dict[str, int]:
-    """Return which of the files are pointers, with the size in bytes of what they stand for."""
+@dataclass(frozen=True, kw_only=True)
+class Pointer:
+    """What a pointer says of its file."""
+
+    sha256: str  # empty: it says nothing, and no file can be what it means
+    size: int
+
+
+def find_pointers(tree: Path, paths: Iterable[str]) -> dict[str, Pointer]:
+    """Return which of the files are pointers."""
     found = {}
     for path in paths:
         file = tree / path
-        if file.is_symlink() or file.stat().st_size >= LARGEST_POINTER:
+        if file.stat().st_size >= LARGEST_POINTER:
             continue
-        lines = file.read_bytes()
-        if lines.startswith(POINTER):
-            sizes = [line[5:] for line in lines.splitlines() if line.startswith(b"size ")]
-            found[path] = int(sizes[0]) if sizes and sizes[0].isdigit() else 0
+        content = file.read_bytes()
+        if content.startswith(_FIRST_LINE):
+            match = _VALUES.search(content)
+            found[path] = Pointer(sha256=match[1].decode() if match else "", size=int(match[2]) if match else 0)
     return found
 
 
 def pull_files(git: GitFolder, tree: Path, paths: Iterable[str]) -> None:
     """Put the files in the place of their pointers; HEAD's tree is what git-lfs goes by.
 
-    Raises GitError that names the files when git-lfs is missing, fails, or leaves pointers.
+    paths: files, no links, relative to tree. Raises GitError that names the files when git-lfs is missing, fails,
+    leaves pointers, or has written something else.
     """
     pointers = find_pointers(tree, paths)
     if not pointers:
         return
     named = f"{len(pointers)} files" if len(pointers) > 1 else next(iter(pointers))
-    log.info("getting %s from Git LFS (%.1f MB)", named, sum(pointers.values()) / 1e6)
+    log.info("getting %s from Git LFS (%.1f MB)", named, sum(pointer.size for pointer in pointers.values()) / 1e6)
     # Its filters are switched off in our folder till now. Without them git-lfs ends well, and does nothing.
     outcome = git.attempt("lfs", "install", "--local", "--skip-repo", "--force")
     if outcome.status == 0:
         # All of HEAD is wanted, whatever .lfsconfig or the user leaves out for clones.
         outcome = git.attempt("lfs", "pull", "--include=*", "--exclude=", "origin", timeout=FETCH_SECONDS)
-    left = find_pointers(tree, pointers)
+    # On a full disk it may cut a file short, and end well: its status is not enough.
+    wrong = [path for path, pointer in pointers.items() if not _is_whole(tree / path, pointer)]
     if outcome.status:
         error = explain(outcome, git.repository)
-        message, hint, cause = error.message, error.hint, error.cause
-    elif left:
-        message, hint, cause = (
-            f"git-lfs left {len(left)} pointers",
-            "look at .gitattributes and .lfsconfig",
-            Cause.OTHER,
-        )
-    else:
-        return
-    files = [f"{path} ({pointers[path]} bytes)" for path in left][:SHOWN]
-    more = (f"… and {len(left) - SHOWN} more",) if len(left) > SHOWN else ()
-    raise GitError(message, cause=cause, hint=hint, details=(*last_lines(outcome.errors), "missing:", *files, *more))
+        raise _name_files(error, wrong or list(pointers), pointers)
+    if wrong:
+        details = last_lines(outcome.errors)
+        message = f"Git LFS did not bring {len(wrong)} of the files of {git.repository.url}"
+        hint = "is there room on the disk? else look at .gitattributes and .lfsconfig in the repository"
+        raise _name_files(GitError(message, cause=Cause.LFS_OBJECT, hint=hint, details=details), wrong, pointers)
+
+
+def _is_whole(file: Path, pointer: Pointer) -> bool:
+    if file.stat().st_size != pointer.size:
+        return False
+    with file.open("rb") as content:
+        sha256 = hashlib.sha256()
+        while block := content.read(1 << 20):
+            sha256.update(block)
+    return sha256.hexdigest() == pointer.sha256
+
+
+def _name_files(error: GitError, paths: list[str], pointers: Mapping[str, Pointer]) -> GitError:
+    files = [f"{path} ({pointers[path].size} bytes)" for path in paths[:SHOWN]]
+    more = [f"… and {len(paths) - SHOWN} more"] if len(paths) > SHOWN else []
+    details = (*error.details, "missing:", *files, *more)
+    return GitError(error.message, cause=error.cause, hint=error.hint, details=details)

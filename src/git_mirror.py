@@ -101,6 +101,7 @@ def open_workspace(repository: Repository, cache_dir: Path, *, object_format: st
     for part in ("objects/pack", "tips", "lfs"):
         (mirror / part).mkdir(parents=True, exist_ok=True)
     remove_leftovers(mirror)
+    remove_leftovers(mirror, "lfs/incomplete/*")  # of downloads that were killed; younger ones are gone on with
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=mirror, ignore_cleanup_errors=True) as folder:
         git = GitFolder(folder=Path(folder), repository=repository)
         check_git(git.folder)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator
 
-from src.git import FETCH_SECONDS
+from src.git import FETCH_SECONDS, WHOLE_DEPTH
 from src.git_causes import FINAL, Cause
 from src.git_errors import GitError, explain
 from src.git_mirror import Workspace
@@ -53,7 +53,7 @@ def _ways(target: Target, *, partial: bool) -> Iterator[tuple[str, ...]]:
         yield "--depth=1", "origin", f"+{target.ref}:{_NEW}"
         yield "origin", f"+{target.ref}:{_NEW}"
     if partial:
-        yield "--filter=blob:none", *_ALL
+        yield WHOLE_DEPTH, "--filter=blob:none", *_ALL
     yield _ALL
 
 
@@ -61,11 +61,11 @@ def get_blobs(work: Workspace, oids: Iterable[str]) -> None:
     """Fetch the files of these ids that are not here yet. Raises GitError when the server does not give them."""
     missing = _find_missing(work, oids)
     for start in range(0, len(missing), BATCH):
-        # Only these are asked for: telling what we have would cost time, and a server could draw conclusions from it.
+        batch = missing[start : start + BATCH]
+        # A server that were told which commits we have would take it that we have their files.
+        silently = ("-c", "fetch.negotiationAlgorithm=noop")
         outcome = work.git.attempt(
-            *("-c", "fetch.negotiationAlgorithm=noop", "fetch", "--quiet", "--filter=blob:none", "origin"),
-            *missing[start : start + BATCH],
-            timeout=FETCH_SECONDS,
+            *silently, "fetch", "--quiet", "--depth=1", "--filter=blob:none", "origin", *batch, timeout=FETCH_SECONDS
         )
         work.forget_partial()
         error = explain(outcome, work.git.repository)

@@ -4,9 +4,9 @@ import logging
 import re
 from dataclasses import dataclass
 
-from src.git import FETCH_SECONDS, LOOK_SECONDS
-from src.git_causes import Cause
-from src.git_errors import GitError
+from src.git import FETCH_SECONDS, LOOK_SECONDS, WHOLE_DEPTH
+from src.git_causes import FINAL, Cause
+from src.git_errors import GitError, explain
 from src.git_mirror import Workspace
 
 log = logging.getLogger("autopipe")
@@ -74,16 +74,15 @@ def _find_short(work: Workspace, revision: str) -> str | None:
         return commit
     log.info("looking for the commit %s in all of %s", revision, work.git.repository.url)
     # Commits alone: a few hundred bytes each. A server that cannot filter sends all there is.
-    work.git.run(
-        "fetch",
-        "--quiet",
-        "--filter=tree:0",
-        "origin",
-        "+refs/heads/*:refs/all/heads/*",
-        "+refs/tags/*:refs/all/tags/*",
-        timeout=FETCH_SECONDS,
-    )
+    everything = ("origin", "+refs/heads/*:refs/all/heads/*", "+refs/tags/*:refs/all/tags/*")
+    filtered = ("fetch", "--quiet", WHOLE_DEPTH, "--filter=tree:0", *everything)
+    outcome = work.git.attempt(*filtered, timeout=FETCH_SECONDS)
     work.forget_partial()
+    if outcome.status:
+        error = explain(outcome, work.git.repository)
+        if error.cause in FINAL:
+            raise error
+        work.git.run("fetch", "--quiet", *everything, timeout=FETCH_SECONDS)
     commit = resolve(work, revision)
     work.reset()  # a server that is told of these commits would think that we have their files
     return commit

@@ -11,10 +11,13 @@ KEPT_SECONDS = 24 * 3600
 """No fetch takes so long; younger ones may be at work."""
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove temporary folders and files of ours that are more than a day old; what resists is left."""
+def remove_leftovers(folder: Path, pattern: str = f"{PREFIX}*") -> None:
+    """Remove temporary folders and files that are more than a day old; what resists is left.
+
+    pattern: a glob, of names that only we and our helpers give.
+    """
     oldest = time.time() - KEPT_SECONDS
-    for path in folder.glob(f"{PREFIX}*"):
+    for path in folder.glob(pattern):
         try:
             if path.lstat().st_mtime > oldest:
                 continue
