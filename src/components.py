@@ -8,6 +8,7 @@ from pathlib import Path
 
 from src.dag import Dag
 from src.errors import FetchError
+from src.image.dockerignore import kept_files
 from src.settings import ROOT, Settings
 from src.step import NEVER
 from src.sums import SumMemory
@@ -76,8 +77,6 @@ def component_sum(name: str, folder: Path, memory: SumMemory) -> str:
 def component_files(folder: Path) -> Iterator[Path]:
     """Give the files and links that make up a component, in no order."""
     if (folder / IGNORE_FILE).is_file():
-        from src.images import kept_files  # its parser comes with the docker package
-
         yield from kept_files(folder, (folder / IGNORE_FILE).read_text())
     else:
         yield from _walk(folder)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("autopipe")
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_RUNNING = " ---> Running in "
 _NOISE = re.compile(r" ---> |Removing intermediate container |Successfully ")
 
 
@@ -29,8 +30,7 @@ class Order:
     recipe: Recipe
     base: str  # what a template is built on
     tag: str
-    labels: Mapping[str, str]
-    early_label: str  # NAME=value, set first in every stage
+    labels: tuple[str, str]  # see add_labels
     platform: str
     build_args: Mapping[str, str]
     nocache: bool
@@ -42,14 +42,13 @@ def build_image(order: Order, client: "APIClient", check: Callable[[], None]) ->
     check: called when the component's files are read; what it raises ends the build. Raises ImageError.
     """
     name = order.recipe.component
-    members, dockerfile = list_members(order.recipe, order.base, order.early_label)
+    members, dockerfile = list_members(order.recipe, order.base, order.labels)
     context = stream_context(name, members, check)
     events = client.build(
         fileobj=cast(Any, context),  # whatever can be read in pieces
         custom_context=True,
         dockerfile=dockerfile,
         tag=order.tag,
-        labels=dict(order.labels),
         platform=order.platform,
         buildargs=dict(order.build_args),
         nocache=order.nocache,
@@ -88,6 +87,8 @@ def _follow(recipe: Recipe, events: Iterator[dict[str, Any]]) -> str:
             if begun:
                 step, rest = line, ""
                 tail.clear()
+                log.debug("%s: step %s: %s", recipe.component, begun[1], " ".join(begun[2].split()))
+            elif line.startswith(_RUNNING) and (begun := STEP.match(step)) and begun[2].startswith("RUN"):
                 log.info("%s: step %s: %s", recipe.component, begun[1], name_step(begun[2]))
             elif line.strip() and not _NOISE.match(line):
                 tail.append(line.rstrip())

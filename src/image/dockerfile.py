@@ -11,6 +11,7 @@ _INSTALL = (
     "RUN PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \\\n"
     "    python3 -m pip install --no-cache-dir --no-input --progress-bar off -r requirements.txt"
 )
+_FILES = "COPY component/ ./"
 _LOCAL = re.compile(
     r"^(-[rcef]\b|--(requirement|constraint|editable|find-links)\b|[./])|file:|\.(whl|zip|tar\.gz)\s*$", re.MULTILINE
 )
@@ -34,12 +35,14 @@ def fill_template(
     matters whether it says something and whether it names files of the component.
     """
     asks = says_something(requirements)
-    copies = "COPY component/ ./" if _LOCAL.search(requirements) else "COPY component/requirements.txt ./"
+    all_first = asks and _LOCAL.search(requirements) is not None
+    copies = _FILES if all_first else "COPY component/requirements.txt ./"
     filled = {
         "build_args": "\n".join(f"ARG {name}" for name in sorted(build_args)),
         "packages": " ".join(packages),
         "needs_pip": "yes" if asks else "",
         "requirements": f"{copies}\n{_INSTALL}" if asks else "",
+        "files": "" if all_first else _FILES,
         "media": f"COPY media/ {MEDIA_FOLDER}/" if media else "",
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: filled.get(match[1], match[0]), template)
@@ -112,10 +115,13 @@ def _expand(text: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\$(?:(?P<plain>\w+)|\{(?P<name>\w+)(?::(?P<sign>[-+])(?P<word>[^}]*))?\})", value, text)
 
 
-def label_stages(text: str, label: str) -> str:
-    """Return a Dockerfile with a label set first in every stage, so that whatever a build leaves can be told."""
+def add_labels(text: str, first: str, last: str) -> str:
+    """Return a Dockerfile with a label that is set first in every stage, and labels that are set last.
+
+    By the first one whatever a build leaves can be told; the last ones say that an image is complete.
+    """
     lines = text.removeprefix("\ufeff").splitlines()
     for one in sorted(read_instructions(text), key=lambda one: one.line, reverse=True):
         if one.word == "FROM":
-            lines.insert(one.line, f"LABEL {label}")
-    return "\n".join(lines) + "\n"
+            lines.insert(one.line, f"LABEL {first}")
+    return "\n".join([*lines, f"LABEL {last}"]) + "\n"

@@ -1,0 +1,135 @@
+"""Which of our images are in use: notes in the cache, one an image and DAG, held by the runs that are going on.
+
+    <CACHE_DIR>/images/<key>/<digest of the DAG file's path>   text: that path; locked (shared) while a run needs it
+    <CACHE_DIR>/images/<key>/built                             IDs of images that were made for the key, one a line
+    <CACHE_DIR>/images/building                                locked (shared) while images are being made
+
+All images that are made with one cache carry the label BUILDER with the same value; nothing else is ever removed.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from src.dag import Dag
+from src.settings import Settings
+
+BUILDER = "autopipe.builder"
+"""Set early in every stage, so that what a build that was cut leaves behind can be told too."""
+
+KEY = "autopipe.key"
+"""Set last: whatever has it is complete."""
+
+_BUILT = "built"
+_DIGITS = 16
+
+
+def builder_of(settings: Settings) -> str:
+    """Return the value of BUILDER for this cache on this machine."""
+    text = f"{platform.node()}\0{settings.cache_dir}"
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGITS]
+
+
+@contextlib.contextmanager
+def hold_images(dag: Dag, keys: Iterable[str], settings: Settings) -> Iterator[None]:
+    """Note that a DAG uses images, by their keys; while the block runs, nobody's clean-up removes them."""
+    with contextlib.ExitStack() as stack:
+        for key in set(keys):
+            stack.enter_context(_locked(_place(dag.path, key, settings), text=str(dag.path)))
+        yield
+
+
+@contextlib.contextmanager
+def building(settings: Settings) -> Iterator[None]:
+    """Say that images are being made, for the time of the block."""
+    with _locked(_folder(settings) / "building"):
+        yield
+
+
+@contextlib.contextmanager
+def nobody_builds(settings: Settings) -> Iterator[bool]:
+    """Give whether no other process of this cache makes images; if so, none begins while the block runs."""
+    with _locked(_folder(settings) / "building", exclusive=True) as alone:
+        yield alone
+
+
+def is_used(dag: Dag, key: str, settings: Settings) -> bool:
+    """Whether a run holds an image now, or another DAG has noted it; notes of DAG files that are gone are removed."""
+    for note in (_folder(settings) / key).glob("?" * _DIGITS):
+        with _locked(note, exclusive=True) as free:
+            if not free or (note != _place(dag.path, key, settings) and Path(note.read_text()).exists()):
+                return True
+            note.unlink()
+    return False
+
+
+def note_built(key: str, image_id: str, settings: Settings) -> None:
+    """Note that an image is ours, whatever names it may lose."""
+    if image_id not in built_ids(key, settings):
+        place = _folder(settings) / key / _BUILT
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("a") as file:
+            file.write(f"{image_id}\n")
+
+
+def built_ids(key: str, settings: Settings) -> list[str]:
+    """Return the IDs of the images that were made for a key."""
+    try:
+        return (_folder(settings) / key / _BUILT).read_text().split()
+    except FileNotFoundError:
+        return []
+
+
+def forget(key: str, settings: Settings) -> None:
+    """Remove what was noted of an image that is gone."""
+    shutil.rmtree(_folder(settings) / key, ignore_errors=True)
+
+
+def _folder(settings: Settings) -> Path:
+    return settings.cache_dir / "images"
+
+
+def _place(dag_file: Path, key: str, settings: Settings) -> Path:
+    return _folder(settings) / key / hashlib.sha256(os.fsencode(dag_file)).hexdigest()[:_DIGITS]
+
+
+@contextlib.contextmanager
+def _locked(path: Path, *, exclusive: bool = False, text: str | None = None) -> Iterator[bool]:
+    """Lock a file, made where it is missing; give whether that worked. A shared lock waits, the other does not."""
+    fd = _open(path)
+    try:
+        locked = _lock(fd, exclusive=exclusive)
+        while locked and not _is_at(path, fd):  # it was removed between opening and locking
+            os.close(fd)
+            fd = _open(path)
+            locked = _lock(fd, exclusive=exclusive)
+        if text is not None:
+            os.pwrite(fd, os.fsencode(text), 0)
+        yield locked
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, *, exclusive: bool) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _open(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,150 @@
+"""Makes what is missing: bases are pulled, images built and pushed, many at once, until all are there or one fails."""
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from src.components import component_sum
+from src.errors import ImageError
+from src.image.base import bring_base
+from src.image.build import Order, build_image
+from src.image.login import Login
+from src.image.lookup import Lookup
+from src.image.push import push_image
+from src.image.streams import Streams
+from src.image.survey import Wanted
+from src.image.usage import BUILDER, KEY, builder_of, note_built
+from src.settings import Settings
+from src.step import cores
+from src.sums import SumMemory
+
+if TYPE_CHECKING:
+    from docker import APIClient  # noqa: TID251  # src/engine.py is the door
+
+log = logging.getLogger("autopipe")
+Result = TypeVar("Result")
+
+PUSHES = 4
+"""Images on their way to a registry at once; the engine sends several layers of each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """An image that is there now."""
+
+    id: str
+    digest: str | None  # of the registry, when it was pushed
+
+
+class Workshop:
+    """Builds and pushes with one engine; client must be patient with streams."""
+
+    def __init__(
+        self,
+        client: "APIClient",
+        lookup: Lookup,
+        settings: Settings,
+        *,
+        dag: str,
+        login: Login | None,
+        push: bool,
+        rebuild: bool,
+    ) -> None:
+        self._client = client
+        self._lookup = lookup
+        self._settings = settings
+        self._dag = dag
+        self._login = login
+        self._push = push
+        self._rebuild = rebuild
+        self._streams = Streams(client)
+        self._jobs = settings.build_jobs or cores()
+        self._builds = threading.Semaphore(self._jobs)
+        self._pushes = threading.Semaphore(PUSHES)
+
+    def make(self, wanted: Sequence[Wanted], built: Mapping[str, str]) -> dict[str, Made]:
+        """Build what is not built, by key, and push it all where asked; return what is there then, by component.
+
+        The first failure ends the rest. Raises ImageError, FetchError.
+        """
+        if self._push:
+            self._lookup.check_push(wanted[0].reference)  # rather before the builds than after them
+        bases = {base.name: base for one in wanted if one.key not in built for base in one.bases}
+        platform = wanted[0].platform
+        self._do_all(
+            {
+                name: functools.partial(bring_base, base, platform, self._client, self._lookup)
+                for name, base in bases.items()
+            }
+        )
+        return self._do_all({one.recipe.component: functools.partial(self._make, one, built) for one in wanted})
+
+    def _do_all(self, jobs: Mapping[str, Callable[[], Result]]) -> dict[str, Result]:
+        """Do jobs side by side; the first error, or a signal, ends what the others wait for."""
+        with ThreadPoolExecutor(self._jobs + PUSHES) as pool:
+            futures = {pool.submit(self._unless_ended, job): name for name, job in jobs.items()}
+            try:
+                return {futures[future]: future.result() for future in as_completed(futures)}
+            except BaseException:
+                self._streams.end()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _unless_ended(self, job: Callable[[], Result]) -> Result:
+        if self._streams.ended:
+            raise ImageError("another image has failed")  # nobody hears it: that error was first
+        return job()
+
+    def _make(self, one: Wanted, built: Mapping[str, str]) -> Made:
+        image_id = built.get(one.key)
+        if image_id is None:
+            with self._builds:
+                image_id = self._unless_ended(functools.partial(self._build, one))
+        else:
+            self._client.tag(image_id, one.reference.name, one.reference.tag)
+        if not self._push:
+            return Made(id=image_id, digest=None)
+        with self._pushes:
+            return Made(id=image_id, digest=self._unless_ended(functools.partial(self._send, one)))
+
+    def _build(self, one: Wanted) -> str:
+        component, started = one.recipe.component, time.monotonic()
+        log.info("%s: building", component)
+        order = Order(
+            recipe=one.recipe,
+            base=one.bases[0].pinned if one.bases else "",
+            tag=one.reference.text,
+            labels=(
+                f"{BUILDER}={builder_of(self._settings)}",
+                f'autopipe.dag="{self._dag}" autopipe.component="{component}" {KEY}={one.key}',
+            ),
+            platform=one.platform,
+            build_args={**self._settings.proxies, **one.build_args},
+            nocache=self._rebuild,
+        )
+        image_id = build_image(order, self._client, functools.partial(self._check_unchanged, one))
+        note_built(one.key, image_id, self._settings)
+        log.info("%s: built in %.1f s", component, time.monotonic() - started)
+        return image_id
+
+    def _check_unchanged(self, one: Wanted) -> None:
+        """Raise ImageError when the files that were read may be others than the key was made of."""
+        if self._streams.ended:
+            raise ImageError("another image has failed")
+        with SumMemory(self._settings.cache_dir) as memory:
+            if component_sum(one.recipe.component, one.recipe.folder, memory) != one.files:
+                raise ImageError(
+                    f"component {one.recipe.component} was changed while its image was built",
+                    hint="give the same command again",
+                )
+
+    def _send(self, one: Wanted) -> str:
+        component, started = one.recipe.component, time.monotonic()
+        digest = push_image(component, one.reference, self._client, self._login, lambda: self._streams.ended)
+        log.info("%s: pushed to %s in %.1f s", component, one.reference.name, time.monotonic() - started)
+        return digest
