@@ -113,6 +113,10 @@ def cancelled_by_signals() -> Iterator[Cancel]:
     before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield cancel
+    except RunError as error:
+        if received:  # it came of being told to stop
+            raise Interrupted(received[0]) from error
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -33,7 +33,7 @@ def task_names(plan: Plan) -> dict[str, str]:
     for step in plan.steps:
         for shard, task in enumerate(step.tasks):
             suffix = f"-{shard}" if len(step.tasks) > 1 else ""
-            name = safe_name(step.name)[: LONGEST_TASK - len(suffix)].rstrip("-") + suffix
+            name = _task_name(step.name, suffix)
             if name in owners:
                 raise ConfigError(
                     f"{owners[name]} and {step.name} would both be task {name} of the pipeline",
@@ -46,6 +46,14 @@ def task_names(plan: Plan) -> dict[str, str]:
             hint="lower `shards:`, or split the DAG",
         )
     return names
+
+
+def _task_name(step: str, suffix: str) -> str:
+    # Kubeflow calls its own nodes <task>-driver, executor and root, and takes one for the other.
+    own = safe_name(step)
+    if not suffix and (own in ("executor", "root") or own.endswith("-driver")):
+        suffix = "-step"
+    return own[: LONGEST_TASK - len(suffix)].rstrip("-") + suffix
 
 
 def compile_pipeline(
