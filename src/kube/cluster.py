@@ -1,0 +1,311 @@
+"""The cluster as the user's kubeconfig, or the pod that we run in, leads to it; the door to the kubernetes package."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from src.errors import ConfigError, RunError
+from src.kube.patience import Stop, StoppedError
+from src.kube.refusal import PASSING, ApiError, explain_refusal
+from src.settings import Settings
+from src.step import Record
+
+log = logging.getLogger("autopipe")
+T = TypeVar("T")
+
+CONNECT, READ = 10.0, 60.0  # seconds
+CONNECTIONS = 16
+AT_FIRST, LATER = 5.0, 120.0
+"""Seconds to try for, when a server has never answered (its address may be wrong), and when it has."""
+IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
+class CutError(RunError):
+    """No whole answer came from the API server, or one that another attempt may not meet."""
+
+
+class Cluster:
+    """The API server with the user's credentials, and the namespace that we work in.
+
+    Bodies and answers are plain documents, as kubectl shows them in JSON: they are the same for every version of
+    the kubernetes package, of which only configuration, credentials and connections are used.
+    """
+
+    def __init__(self, client: Any, namespace: str, stop: Stop | None = None) -> None:
+        self.namespace = namespace
+        self.configuration = client.configuration
+        self.stop: Stop = stop or threading.Event()
+        self._client = client  # closes its connections when it goes
+        self._pool = client.rest_client.pool_manager
+        self._lock = threading.Lock()
+        self._known = False
+
+    @property
+    def host(self) -> str:
+        """The API server's address."""
+        return str(self.configuration.host).rstrip("/")
+
+    def path(self, kind: str, name: str = "") -> str:
+        """Return the path of a kind of things of our namespace (pods, events, …), or of one of them."""
+        return f"/api/v1/namespaces/{self.namespace}/{kind}{f'/{name}' if name else ''}"
+
+    def credentials(self) -> dict[str, str]:
+        """Return the headers that say who we are; tokens are fetched anew when they have run out."""
+        with self._lock:
+            found = self.configuration.auth_settings()
+        return {str(one["key"]): str(one["value"]) for one in found.values() if one["in"] == "header" and one["value"]}
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: Any = None,
+        read: float = READ,
+    ) -> Any:
+        """Send one request and return urllib3's answer, its body not read yet; raises CutError."""
+        import urllib3
+
+        try:
+            return self._pool.urlopen(
+                method,
+                self.host + path,
+                headers={**headers, **self.credentials()},
+                body=body,
+                preload_content=False,
+                redirect=False,
+                retries=False,
+                timeout=urllib3.Timeout(connect=CONNECT, read=read),
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise unreachable(error, self.host) from error
+
+    def ask(
+        self, method: str, path: str, doing: str, *, query: Mapping[str, object] | None = None, body: Any = None
+    ) -> Record:
+        """Return the document that answers a request; doing says in messages what it is for.
+
+        What may pass is tried again for some time: creating a thing whose name is taken after a lost answer is left
+        to the caller. Raises ApiError, CutError, StoppedError.
+        """
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            kind = "merge-patch+json" if method == "PATCH" else "json"
+            headers["Content-Type"] = f"application/{kind}"
+        where = f"{path}?{urlencode(query)}" if query else path
+        data = None if body is None else json.dumps(body).encode()
+
+        def attempt() -> Record:
+            import urllib3
+
+            answer = self.send(method, where, headers=headers, body=data)
+            try:
+                text = answer.data.decode("utf-8", "replace")
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise unreachable(error, self.host) from error
+            if answer.status >= 400:
+                raise explain_refusal(answer.status, text, doing, self.namespace)
+            try:
+                document: Record = json.loads(text)
+            except ValueError as error:
+                raise explain_refusal(answer.status, text, doing, self.namespace) from error
+            return document
+
+        return self.patiently(attempt)
+
+    def patiently(self, attempt: Callable[[], T]) -> T:
+        """Return what attempt returns, calling it again while its failures may pass."""
+        start, delay = time.monotonic(), 0.3
+        while True:
+            try:
+                result = attempt()
+            except (CutError, ApiError) as error:
+                if isinstance(error, ApiError) and error.code not in PASSING:
+                    self._known = True
+                    raise
+                if time.monotonic() - start + delay > (LATER if self._known else AT_FIRST):
+                    raise
+                log.debug("%s: trying again", error.message)
+                self.pause(delay)
+                delay = min(delay * 2, 10.0)
+            else:
+                self._known = True
+                return result
+
+    def pause(self, seconds: float) -> None:
+        """Wait; raises StoppedError as soon as the user wants to stop."""
+        if self.stop.wait(seconds):
+            raise StoppedError("stopped while waiting for the cluster")
+
+    def create(self, kind: str, body: Record) -> Record:
+        """Create a thing and return it. An answer that was lost is asked for again: our names are unique."""
+        name = body["metadata"]["name"]
+        doing = f"create the {_NOUNS.get(kind, kind)} {name}"
+        try:
+            return self.ask("POST", self.path(kind), doing, body=body)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            found = self.get(kind, name)
+            if found is None or found["metadata"].get("labels") != body["metadata"].get("labels"):
+                raise
+            return found
+
+    def get(self, kind: str, name: str) -> Record | None:
+        """Return a thing, or None where there is none of that name."""
+        try:
+            return self.ask("GET", self.path(kind, name), f"look at the {_NOUNS.get(kind, kind)} {name}")
+        except ApiError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    def find(self, kind: str, labels: str = "", fields: str = "") -> tuple[list[Record], str]:
+        """Return the things that match the selectors, and the version of that list, to watch from."""
+        query = {"labelSelector": labels, "fieldSelector": fields}
+        query = {name: value for name, value in query.items() if value}
+        document = self.ask("GET", self.path(kind), f"list {kind}", query=query)
+        return list(document.get("items") or ()), str(document["metadata"].get("resourceVersion", ""))
+
+    def delete(self, kind: str, name: str, *, grace: int | None = None) -> None:
+        """Ask for a thing to be deleted; it may be gone already. grace: seconds that a pod has to end."""
+        body = {} if grace is None else {"gracePeriodSeconds": grace}
+        try:
+            self.ask("DELETE", self.path(kind, name), f"delete the {_NOUNS.get(kind, kind)} {name}", body=body)
+        except ApiError as error:
+            if error.code != 404:
+                raise
+
+    def states(self, kind: str, name: str, *, tick: int) -> Iterator[Record | None]:
+        """Give a thing as it is: at first, whenever it changes, and every tick seconds; None when there is none.
+
+        Raises ApiError, CutError, StoppedError.
+        """
+        while True:
+            items, version = self.find(kind, fields=f"metadata.name={name}")
+            state = items[0] if items else None
+            yield state
+            fresh = True
+            while fresh:
+                self.pause(0)
+                fresh = False
+                for event in self._watch(kind, name, version, tick):
+                    if event["type"] == "ERROR":  # the version is too old
+                        break
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    state = None if event["type"] == "DELETED" else event["object"]
+                    fresh = True
+                    yield state
+                else:
+                    yield state
+                    fresh = True
+
+    def _watch(self, kind: str, name: str, version: str, seconds: int) -> Iterator[Record]:
+        import urllib3
+
+        query = {
+            "watch": "1",
+            "fieldSelector": f"metadata.name={name}",
+            "resourceVersion": version,
+            "timeoutSeconds": seconds,
+        }
+        answer = self.send("GET", f"{self.path(kind)}?{urlencode(query)}", headers={}, read=seconds + 30.0)
+        if answer.status != 200:
+            text = answer.data.decode("utf-8", "replace")
+            refusal = explain_refusal(answer.status, text, f"watch {kind}", self.namespace)
+            if refusal.code in PASSING or refusal.code == 410:
+                self.pause(1.0)
+                yield {"type": "ERROR"}
+                return
+            raise refusal
+        rest = b""
+        try:
+            for chunk in answer.stream(1 << 16, decode_content=True):
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from (json.loads(line) for line in lines if line)
+        except (urllib3.exceptions.HTTPError, OSError):
+            yield {"type": "ERROR"}  # cut: the list is asked for again
+        finally:
+            answer.close()
+            answer.release_conn()
+
+
+_NOUNS = {"pods": "pod", "persistentvolumeclaims": "claim"}
+
+
+def open_cluster(settings: Settings, stop: Stop | None = None) -> Cluster:
+    """Return the cluster that KUBECONFIG and KUBE_CONTEXT say, or the one that we run in.
+
+    Nothing is sent yet. Raises ConfigError when there is no such configuration or context.
+    """
+    import warnings
+
+    import urllib3
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package's own, about itself
+        from kubernetes import client, config  # noqa: TID251  # this is the door
+    configuration = client.Configuration()
+    configuration.connection_pool_maxsize = CONNECTIONS
+    if settings.kubeconfig or Path("~/.kube/config").expanduser().exists():
+        _load_kubeconfig(config, settings, configuration)
+    elif IN_CLUSTER.exists():
+        config.load_incluster_config(configuration)
+    else:
+        raise ConfigError(
+            "no cluster is set up on this machine: there is no kubeconfig",
+            hint="set KUBECONFIG to the file that your cluster's administrator gave you",
+        )
+    if not configuration.verify_ssl:
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it was switched off in the kubeconfig
+    return Cluster(client.ApiClient(configuration), settings.kube_namespace, stop)
+
+
+def _load_kubeconfig(config: Any, settings: Settings, configuration: Any) -> None:
+    import yaml  # noqa: TID251  # its errors pass through the package
+
+    place = settings.kubeconfig or "~/.kube/config"
+    path = place if ":" in place else str(Path(place).expanduser())
+    try:
+        config.load_kube_config(path, context=settings.kube_context, client_configuration=configuration)
+    except (config.ConfigException, yaml.YAMLError, OSError, TypeError, KeyError, ValueError) as error:
+        raise ConfigError(f"the kubeconfig {place} cannot be used: {error}", hint=_hint(config, path)) from error
+
+
+def _hint(config: Any, path: str) -> str:
+    try:
+        contexts, _ = config.list_kube_config_contexts(path)
+    except (config.ConfigException, OSError, TypeError, KeyError, ValueError):
+        return "correct KUBECONFIG; `kubectl get pods` must work with it"
+    names = ", ".join(str(one["name"]) for one in contexts[:10])
+    return f"set KUBE_CONTEXT to one of its contexts: {names}" if names else "set KUBECONFIG to another file"
+
+
+def unreachable(error: Exception, host: str) -> CutError:
+    """Make the error for an exception of urllib3 on the way to the API server."""
+    import urllib3
+
+    text = str(getattr(error, "reason", None) or error)
+    if isinstance(error, urllib3.exceptions.SSLError) and "CERTIFICATE" in text.upper():
+        return CutError(
+            f"the certificate of the API server {host} is not to be trusted: {_last_words(text)}",
+            hint="fetch the cluster's kubeconfig again: it names the CA",
+        )
+    if isinstance(error, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError):
+        return CutError(
+            f"the API server {host} cannot be reached: {_last_words(text)}",
+            hint="is the cluster up, and a VPN needed? `kubectl get pods` must work; KUBE_CONTEXT says which is used",
+        )
+    return CutError(
+        f"the connection to the API server {host} was lost: {_last_words(text)}", hint="give the same command again"
+    )
+
+
+def _last_words(text: str) -> str:
+    return text.rpartition(": ")[2].strip("'\")( ") or "no reason given"

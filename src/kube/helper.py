@@ -1,0 +1,193 @@
+"""A helper pod at work: started on a claim, asked over whatever way there is, replaced when it is lost."""
+
+import contextlib
+import hashlib
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from src.errors import AutopipeError, RunError
+from src.kube.cluster import Cluster, CutError
+from src.kube.door import Door, NotAllowedError, PodLostError, ProxyDoor
+from src.kube.exec_door import ExecDoor
+from src.kube.labels import helper_name
+from src.kube.lines import call
+from src.kube.pod import HelperSpec, how_it_ended, pod_body, wait_until_running
+from src.step import Record
+
+log = logging.getLogger("autopipe")
+T = TypeVar("T")
+
+PATIENCE = 180.0
+"""Seconds for which the same thing is tried again."""
+FIRST_SILENCE = 8.0
+"""Seconds to wait for the first answer through the proxy; networks that let it not through say nothing."""
+MOST_PODS = 20  # in the place of lost ones
+
+
+class Helper:
+    """The helper pod of a run. Its functions may be called by several threads.
+
+    named: called with the name of each pod before it is made.
+    """
+
+    def __init__(self, cluster: Cluster, spec: HelperSpec, named: Callable[[str], None]) -> None:
+        self.cluster = cluster
+        self.spec = spec
+        self.pod = ""
+        self._named = named
+        self._lock = threading.Lock()
+        self._door: Door | None = None
+        self._token = ""
+        self._pods = 0
+        self._exec = False  # the user may not, or cannot, use the proxy
+
+    def start(self) -> None:
+        """Start a pod and wait until it answers.
+
+        Raises RunError with the reason when it cannot start, ApiError, CutError, StoppedError.
+        """
+        self._token = secrets.token_urlsafe(32)
+        self.pod = helper_name(self.spec.claim)
+        self._pods += 1
+        self._named(self.pod)
+        # Of the token only its sum can be read in the pod, by whoever may read pods.
+        token_sum = hashlib.sha256(self._token.encode()).hexdigest()
+        self.cluster.create("pods", pod_body(self.spec, self.pod, token_sum, time.time()))
+        wait_until_running(self.cluster, self.pod)
+        self._door = self._knock()
+        log.debug("the helper pod %s answers over %s", self.pod, self._door.name)
+
+    def stop(self) -> None:
+        """Ask for the pod to be deleted."""
+        if self._door:
+            self._door.close()
+        if self.pod:
+            self.cluster.delete("pods", self.pod, grace=1)
+            self.pod = ""
+
+    def settle(self) -> None:
+        """Give back the room that was taken to find a node: from now on the volume itself holds the pods there."""
+        if self.spec.placement.is_big:
+            with self._lock:
+                old, door = self.pod, self._door
+                self.spec = replace(self.spec, placement=self.spec.placement.without_room())
+                self.start()
+                if door:
+                    door.close()
+                self.cluster.delete("pods", old, grace=1)
+
+    def call(self, name: str, /, **arguments: Any) -> list[Record]:
+        """Return the lines that answer a call, asked for again if need be; raises RefusedError, CutError."""
+        return self.repeat(lambda door: list(call(door, name, arguments)))
+
+    def repeat(self, action: Callable[[Door], T]) -> T:
+        """Return what action returns, called again with a way that works when one breaks.
+
+        Raises CutError when none works for three minutes, and whatever else action raises.
+        """
+        start, delay = time.monotonic(), 0.1
+        while True:
+            self.cluster.pause(0)
+            door = self._current()
+            try:
+                return action(door)
+            except NotAllowedError:
+                if door.name == "exec":
+                    raise
+                self._change_to_exec(door)
+            except CutError as error:
+                if time.monotonic() - start > PATIENCE:
+                    raise
+                log.debug("%s: trying again", error.message)
+                self.cluster.pause(delay)
+                delay = min(delay * 2, 10.0)
+                self._replace(door)
+
+    def _current(self) -> Door:
+        with self._lock:
+            if self._door is None:
+                raise RunError("the helper pod is not started")
+            return self._door
+
+    def _change_to_exec(self, door: Door) -> None:
+        with self._lock:
+            if self._door is door:
+                log.debug("no right to pods/proxy: the volume is reached over pods/exec, which is slower")
+                self._exec = True
+                self._door = ExecDoor(self.cluster, self.pod, self._token)
+
+    def _replace(self, door: Door) -> None:
+        """Start another pod where that of door has gone, unless another thread has."""
+        with self._lock:
+            if self._door is not door:
+                return
+            pod = self.cluster.get("pods", self.pod)
+            phase = ((pod or {}).get("status") or {}).get("phase")
+            if pod is not None and phase == "Running" and not pod["metadata"].get("deletionTimestamp"):
+                return
+            why = "it was deleted" if pod is None else how_it_ended(pod)
+            if self._pods >= MOST_PODS:
+                raise RunError(f"the helper pod is lost again and again: {why}", hint="give the same command again")
+            log.info("the helper pod was lost (%s): starting another", why)
+            door.close()
+            if pod is not None:
+                self.cluster.delete("pods", self.pod, grace=1)
+            self.start()
+
+    def _knock(self) -> Door:
+        """Return the way over which the server answers first."""
+        door: Door = self._make_door()
+        start, delay = time.monotonic(), 0.05
+        while True:
+            try:
+                list(call(door, "hello", {}, silence=FIRST_SILENCE))
+                return door
+            except NotAllowedError as error:
+                if door.name == "exec":
+                    raise NotAllowedError(
+                        f"no right to reach the helper pod: neither pods/proxy nor pods/exec ({error.message})",
+                        hint=f"ask the administrator of namespace {self.cluster.namespace} for one of the two",
+                    ) from error
+                self._exec = True
+            except PodLostError:
+                # The server is not listening yet, or the pod has ended, which the next look tells.
+                if time.monotonic() - start > PATIENCE / 3:
+                    raise
+                self._check_alive()
+            except CutError:
+                if time.monotonic() - start > PATIENCE:
+                    raise
+                # Where a network policy keeps the API server from pods, exec goes another way: over the node.
+                self._exec = time.monotonic() - start > FIRST_SILENCE and not self._exec
+            self.cluster.pause(delay)
+            delay = min(delay * 2, 2.0)
+            if (door.name == "exec") != self._exec:
+                door.close()
+                door = self._make_door()
+
+    def _make_door(self) -> Door:
+        make = ExecDoor if self._exec else ProxyDoor
+        return make(self.cluster, self.pod, self._token)
+
+    def _check_alive(self) -> None:
+        pod = self.cluster.get("pods", self.pod)
+        if pod is None or (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded"):
+            why = "it was deleted" if pod is None else how_it_ended(pod)
+            raise RunError(f"the helper pod {self.pod} ended at once: {why}", hint="give --rebuild")
+
+
+@contextlib.contextmanager
+def open_helper(cluster: Cluster, spec: HelperSpec, named: Callable[[str], None] = lambda _: None) -> Iterator[Helper]:
+    """Give a helper pod on a claim for as long as the block runs; see Helper."""
+    helper = Helper(cluster, spec, named)
+    try:
+        helper.start()
+        yield helper
+    finally:
+        with contextlib.suppress(AutopipeError):  # what is left goes by itself when nobody asks it for an hour
+            helper.stop()
