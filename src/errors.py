@@ -67,6 +67,12 @@ class Interrupted(AutopipeError):  # noqa: N818  # nothing went wrong
         self.status = 128 + signal_number
 
 
+class Detached(AutopipeError):  # noqa: N818  # as asked for
+    """The run goes on on the cluster, nobody waits for it (`--detach`)."""
+
+    status = 0
+
+
 @contextmanager
 def before_work(folder: Path) -> Iterator[None]:
     """Raise what the disk refuses, before any step has started, as ConfigError."""

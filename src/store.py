@@ -3,6 +3,7 @@
     objects/<2 hex>/<key>/record.json, <output files>
     media/<sha256>                          the media, copied once (see media.py)
     tmp/                                    entries on their way; each is renamed into place when complete
+    lock                                    held, shared, by whoever may have something in tmp/
 
 A run's folder shows the same files by hard links. A file counts only while size, mtime and inode are what its
 entry says. Entries are complete or absent, so several runs may share a store without a lock.
@@ -13,12 +14,13 @@ import json
 import os
 import secrets
 import shutil
+import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from src import step as launcher
 from src.dag import Dag
-from src.lock import dag_folder
+from src.lock import dag_folder, share_lock, try_lock
 from src.step import Record
 
 
@@ -41,11 +43,12 @@ class Store:
     def __init__(self, folder: Path, *, reuse: bool = True) -> None:
         self.folder = folder
         self.media = folder / "media"
-        self._reuse = reuse
+        self.reuse = reuse
+        self._held = False
 
     def find(self, key: str) -> Record | None:
         """Return the record kept under a key, its outputs intact, or None."""
-        if not self._reuse:
+        if not self.reuse:
             return None
         place = self._place(key)
         try:
@@ -57,7 +60,7 @@ class Store:
     def put(self, record: Record, folder: Path) -> None:
         """Keep a record whose output files are in folder; what is kept already stays."""
         place = self._place(record["key"])
-        if self._reuse and self.find(record["key"]) is not None:
+        if self.reuse and self.find(record["key"]) is not None:
             return
         with self.temporary() as made:
             outputs = []
@@ -78,12 +81,27 @@ class Store:
     @contextlib.contextmanager
     def temporary(self) -> Iterator[Path]:
         """Give a new folder on the store's disk, removed at the end unless it was renamed."""
+        self._hold()
         path = self.folder / "tmp" / secrets.token_hex(8)
         path.mkdir(parents=True)
         try:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
+
+    def _hold(self) -> None:
+        """Take a share of the store's lock; who has it alone first removes what dead runs left on its way."""
+        if self._held:
+            return
+        temporary = self.folder / "tmp"
+        temporary.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+        weakref.finalize(self, os.close, fd)
+        if try_lock(fd):
+            for path in temporary.iterdir():
+                launcher.remove_tree(path)
+        share_lock(fd)
+        self._held = True
 
     def inputs(self, parent: str, records: Iterable[Record]) -> list[launcher.Input]:
         """Return the output files of kept records as inputs of what comes after parent."""

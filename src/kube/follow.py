@@ -17,6 +17,8 @@ from src.kube.verdict import Pod
 
 log = logging.getLogger("autopipe")
 LOGS = ".autopipe/logs/"
+Tail = Callable[[], Iterable[tuple[str, int, bytes]]]
+"""Gives what journals and logs on the volume have got since the last call: path, offset, bytes."""
 EVERY = 2.0  # seconds between rounds at the beginning
 LONGEST = 5.0  # seconds between rounds of a run that takes long
 SETTLE = 2.0  # seconds after which a final run's task states are right
@@ -38,14 +40,11 @@ class TimeoutRunError(RunError):
 class Look(Protocol):
     """What a follower looks at beside the server; each call is short and may fail with RunError."""
 
-    def pods(self) -> list[Pod] | None:
-        """Return the run's pods; None where the user may not list them."""
+    def pods(self) -> list[Pod]:
+        """Return the run's pods, as far as the user may see them."""
 
     def stuck(self, pods: Iterable[Pod]) -> RunError | None:
-        """Return why a pod will not go on, once it is sure that it will not."""
-
-    def tail(self) -> Iterable[tuple[str, int, bytes]]:
-        """Give what journals and logs on the volume have got since the last call: path, offset, bytes."""
+        """Return why a pod will not go on, once there is no hope that it will."""
 
 
 @dataclass(kw_only=True)
@@ -57,12 +56,15 @@ class Follower:
 
     api: Api
     look: Look
+    tail: Tail
     journals: Journals
     logs: Path
     stop: Stop
     timeout: float | None
     began: float
     echo: Callable[[bytes], None] | None
+    cancelled: bool = False
+    """Whether the server was seen ending the run, which we had not asked for."""
 
     def follow(self, run_id: str) -> tuple[RunState, list[Pod]]:
         """Return the run when it is over, and its pods as they were last.
@@ -76,6 +78,7 @@ class Follower:
             state = self._get(run_id)
             pods = self.look.pods() or pods
             self.read_volume()
+            self.cancelled = self.cancelled or state.state in ("CANCELING", "CANCELED")
             if state.is_final:
                 if self.stop.wait(SETTLE):
                     raise StoppedError("stopped")
@@ -114,7 +117,7 @@ class Follower:
 
     def read_volume(self) -> None:
         """Take what journals and logs have got."""
-        for path, at, data in self.look.tail():
+        for path, at, data in self.tail():
             if path.startswith(FOLDER):
                 self.journals.take(Path(path).stem, at, data)
             elif path.startswith(LOGS):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import shlex
 import subprocess
 import time
@@ -80,3 +81,20 @@ def _read_memory(path: Path) -> dict[str, str]:
         return dict(json.loads(path.read_bytes()))
     except (FileNotFoundError, ValueError):
         return {}
+
+
+def context_name(settings: Settings) -> str | None:
+    """Return the name of the kubeconfig's context that is used; None where there is none: we are in a pod."""
+    if settings.kube_context:
+        return settings.kube_context
+    place = settings.kubeconfig or str(Path("~/.kube/config").expanduser())
+    # Several files are one: the first that names a current context wins.
+    for path in place.split(":"):
+        try:
+            text = Path(path).expanduser().read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        found = re.search(r"""^[{\s]*["']?current-context["']?:[ \t]*["']?([^"'\s,]+)""", text, re.MULTILINE)
+        if found:
+            return found[1]
+    return None

@@ -8,8 +8,7 @@ import dataclasses
 import hashlib
 import json
 import os
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ class ClusterRun:
     phase: str
     id: str | None = None  # the server's, once it has told
     helper: str = ""  # the helper pod at work
-    written: float = field(default=0.0)  # seconds since the epoch
+    began: float = 0.0  # when it was submitted, in seconds since the epoch
 
 
 def state_path(folder: Path, dag: Dag, settings: Settings) -> Path:
@@ -71,7 +70,6 @@ def read_state(path: Path) -> ClusterRun | None:
 
 def write_state(path: Path, state: ClusterRun) -> ClusterRun:
     """Write the record, on the disk when this returns; raises OSError."""
-    state = dataclasses.replace(state, written=time.time())
     made = path.with_name(f"{path.name}.new")
     with made.open("w", encoding="utf-8") as file:
         json.dump({"format": FORMAT, **dataclasses.asdict(state)}, file)
@@ -99,7 +97,7 @@ def _sync_folder(folder: Path) -> None:
 def plan_sum(plan: Plan, document: Record) -> str:
     """Return a sum that is equal for two plans that may share a run: all that steps do, and with what means."""
     known: dict[str, Any] = {
-        "tasks": {name: {**task, "folder": None} for name, task in document["tasks"].items()},
+        "tasks": document["tasks"],
         "media": [[entry["name"], entry["sha256"]] for entry in document["media"]],
         "options": {step.name: dataclasses.asdict(step.options) for step in plan.steps},
     }

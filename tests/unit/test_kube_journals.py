@@ -39,7 +39,6 @@ DOCUMENT = plan_document(
     run_id="now",
     keys=dict.fromkeys(NAMES, "k"),
     sums=dict.fromkeys(NAMES, "s"),
-    folders={},
     media=[entry("clip.mp4")],
     parallel=1,
 )

@@ -24,7 +24,6 @@ def document(dag: Dag = DAG, *, run: str = "one", key: str = "k", media: str = "
         run_id=run,
         keys=dict.fromkeys(names, key),
         sums=dict.fromkeys(names, "s"),
-        folders={"a": f"/{run}"},
         media=[entry],
         parallel=None,
     )
