@@ -19,6 +19,7 @@ __all__ = [
     "find_engine",
     "find_image",
     "find_manifest",
+    "layers_of",
     "open_engine",
     "pull_image",
     "refusals",
@@ -164,6 +165,12 @@ def find_image(client: "APIClient", name: str) -> dict[str, Any] | None:
         return dict(client.inspect_image(name))
     except NotFound:
         return None
+
+
+def layers_of(client: "APIClient", image_id: str) -> list[str]:
+    """Return the IDs of an image's layers, the base's first; no layers of an image that is gone."""
+    found = find_image(client, image_id) or {}
+    return [str(layer) for layer in (found.get("RootFS") or {}).get("Layers") or ()]
 
 
 def find_manifest(client: "APIClient", name: str, auth_config: Mapping[str, str]) -> str | None:

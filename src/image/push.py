@@ -20,7 +20,7 @@ log = logging.getLogger("autopipe")
 WAITS = (2.0, 5.0, 10.0)
 """Seconds before another attempt; the engine itself has tried each layer five times by then."""
 
-EVERY = 5.0
+EVERY = 10.0
 """Seconds between lines about a push that goes on."""
 
 _NO_RIGHT = re.compile(r"denied|insufficient_scope|forbidden|\b403\b", re.IGNORECASE)

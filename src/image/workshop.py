@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from src.components import component_sum
+from src.engine import layers_of
 from src.errors import ImageError
 from src.image.base import bring_base
 from src.image.build import Order, build_image
+from src.image.lanes import Lanes
 from src.image.login import Login
 from src.image.lookup import Lookup
 from src.image.push import push_image
@@ -66,6 +68,7 @@ class Workshop:
         self._jobs = settings.build_jobs or cores()
         self._builds = threading.Semaphore(self._jobs)
         self._pushes = threading.Semaphore(PUSHES)
+        self._lanes = Lanes()
 
     def make(self, wanted: Sequence[Wanted], built: Mapping[str, str]) -> dict[str, Made]:
         """Build what is not built, by key, and push it all where asked; return what is there then, by component.
@@ -92,6 +95,7 @@ class Workshop:
                 return {futures[future]: future.result() for future in as_completed(futures)}
             except BaseException:
                 self._streams.end()
+                self._lanes.close()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
@@ -109,7 +113,7 @@ class Workshop:
             self._client.tag(image_id, one.reference.name, one.reference.tag)
         if not self._push:
             return Made(id=image_id, digest=None)
-        with self._pushes:
+        with self._lanes.use(layers_of(self._client, image_id)), self._pushes:
             return Made(id=image_id, digest=self._unless_ended(functools.partial(self._send, one)))
 
     def _build(self, one: Wanted) -> str:
