@@ -16,7 +16,6 @@ import collections
 import contextlib
 import hashlib
 import json
-import lzma
 import os
 import re
 import select
@@ -25,12 +24,8 @@ import signal
 import stat
 import subprocess
 import sys
-import tarfile
 import threading
 import time
-import zipfile
-import zlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
@@ -90,13 +85,17 @@ def content_of(path: Path, sha256: str) -> str:
     named = re.search(r"\.(tar|tgz|tbz2|txz|zip|tar\.(gz|bz2|xz))$", path.name, re.IGNORECASE) is not None
     with path.open("rb") as file:
         head = file.read(512)
+    zipped = head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+    packed = head[257:262] == b"ustar" or head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ"))
+    if not (zipped or packed or named):
+        return sha256
+    import lzma  # here, for a container's start is one of many
+    import tarfile
+    import zipfile
+    import zlib
+
     try:
-        if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-            members = list(_zip_members(path))
-        elif named or head[257:262] == b"ustar" or head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ")):
-            members = list(_tar_members(path))
-        else:
-            return sha256
+        members = list(_zip_members(path) if zipped else _tar_members(path))
     except (
         tarfile.TarError,
         zipfile.BadZipFile,
@@ -124,6 +123,8 @@ def content_of(path: Path, sha256: str) -> str:
 
 
 def _tar_members(path: Path) -> Iterator[Tuple[str, str, bool, str]]:
+    import tarfile
+
     with tarfile.open(str(path), "r|*") as archive:
         for member in archive:
             name = member.name[2:] if member.name.startswith("./") else member.name
@@ -135,6 +136,8 @@ def _tar_members(path: Path) -> Iterator[Tuple[str, str, bool, str]]:
 
 
 def _zip_members(path: Path) -> Iterator[Tuple[str, str, bool, str]]:
+    import zipfile
+
     with zipfile.ZipFile(str(path)) as archive:
         for member in archive.infolist():
             if member.is_dir():
@@ -239,6 +242,11 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)
+
+
+def start_record(run_id: str) -> Record:
+    """Return the record that begins an attempt of a run."""
+    return {"event": "start", "time": time.time(), "run": run_id}
 
 
 def step_state(states: Iterable[str]) -> str:
@@ -350,6 +358,46 @@ def choose_invocations(spec: Record, inputs: List[Input]) -> List[Invocation]:
     return [Invocation(name, invocation_key(spec["key"], name, group), group) for name, group in chosen]
 
 
+def divide_invocations(volume: Path, plan: Record, task: str) -> Tuple[List[Record], List[Invocation]]:
+    """Return the records of what a task has done already, and the invocations that are left to run.
+
+    Raises StepError when a parent or a file is missing.
+    """
+    return _divide(volume, plan, task, _known_records(volume, plan["tasks"][task]["step"]))
+
+
+def _divide(
+    volume: Path, plan: Record, task: str, known: Mapping[str, Record]
+) -> Tuple[List[Record], List[Invocation]]:
+    kept: List[Record] = []
+    pending: List[Invocation] = []
+    for invocation in list_invocations(volume, plan, task):
+        record = known.get(invocation.key)
+        if record is None or not _counts(volume, plan["tasks"][task], record):
+            pending.append(invocation)
+        else:
+            kept.append(record)
+    return kept, pending
+
+
+def _known_records(volume: Path, step: str) -> Dict[str, Record]:
+    # Shards share the step's folder: a file that moved to another shard is not made again.
+    known = {}
+    for path in sorted(journal_path(volume, step).parent.glob("*.jsonl")):
+        if path.stem == step or path.stem.startswith(step + "@"):
+            for record in read_journal(path):
+                if record["event"] == "invocation" and record["state"] != "failed":
+                    known[record["key"]] = record
+    return known
+
+
+def _counts(volume: Path, spec: Record, record: Record) -> bool:
+    # What was skipped when it could be is run again when it no longer may be.
+    if not record["outputs"]:
+        return bool(spec["may_skip"])
+    return all(is_intact(volume / spec["step"] / entry["name"], entry) for entry in record["outputs"])
+
+
 def _list_inputs(volume: Path, plan: Record, spec: Record) -> List[Input]:
     if spec["step"] == SAVE_MEDIA:
         folder = volume / ".autopipe" / "media"
@@ -422,6 +470,19 @@ def reflink(source: Path, target: Path) -> bool:
             return True
     target.unlink()
     return False
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder, also where a component took away the right to; what resists is left."""
+    shutil.rmtree(str(folder), ignore_errors=True)
+    if folder.is_dir():
+        with contextlib.suppress(OSError):
+            folder.chmod(0o700)
+            for place, names, _ in os.walk(str(folder)):
+                for path in (Path(place) / name for name in names):
+                    if not path.is_symlink():
+                        path.chmod(0o700)
+        shutil.rmtree(str(folder), ignore_errors=True)
 
 
 def link_tree(source: Path, target: Path) -> None:
@@ -634,6 +695,7 @@ class Launcher:
         self.echo = echo
         self.find_component = component
         self.component = Path()
+        self.alone = True  # no two invocations at once
         self.failed = threading.Event()
         self._owners: Dict[str, str] = {}  # output file -> invocation, of this attempt
         self._lock = threading.Lock()
@@ -651,21 +713,14 @@ class Launcher:
 
     def _run(self, journal: Journal) -> Record:
         (self.volume / self.step).mkdir(exist_ok=True)
-        known = self._known()
-        journal.append([{"event": "start", "time": time.time(), "run": self.run_id}])
+        known = _known_records(self.volume, self.step)
+        journal.append([start_record(self.run_id)])
         try:
-            invocations = list_invocations(self.volume, self.plan, self.task)
+            kept, pending = _divide(self.volume, self.plan, self.task, known)
         except StepError as error:
             return {"state": "failed", "message": error.message, "hint": error.hint}
-        kept: List[Record] = []
-        pending: List[Invocation] = []
-        for invocation in invocations:
-            record = known.get(invocation.key)
-            if record is None or not self._counts(record):
-                pending.append(invocation)
-            else:
-                kept.append(record)
-                self._owners.update((entry["name"], invocation.name) for entry in record["outputs"])
+        for record in kept:
+            self._owners.update((entry["name"], record["name"]) for entry in record["outputs"])
         self._drop_stale(kept)
         self.notify({"event": "start", "kept": len(kept), "pending": len(pending)})
         journal.append(kept)
@@ -679,22 +734,6 @@ class Launcher:
         if broken:
             return {field: broken[0].get(field) for field in ("state", "message", "hint", "exit", "tail")}
         return {"state": step_state(record["state"] for record in records)}
-
-    def _known(self) -> Dict[str, Record]:
-        # Shards share the step's folder: a file that moved to another shard is not made again.
-        known = {}
-        for path in sorted(journal_path(self.volume, self.task).parent.glob("*.jsonl")):
-            if path.stem == self.step or path.stem.startswith(self.step + "@"):
-                for record in read_journal(path):
-                    if record["event"] == "invocation" and record["state"] != "failed":
-                        known[record["key"]] = record
-        return known
-
-    def _counts(self, record: Record) -> bool:
-        # What was skipped when it could be is run again when it no longer may be.
-        if not record["outputs"]:
-            return bool(self.spec["may_skip"])
-        return all(is_intact(self.volume / self.step / entry["name"], entry) for entry in record["outputs"])
 
     def _drop_stale(self, kept: List[Record]) -> None:
         # Files of an earlier attempt with other inputs, or moved into place by one that died before it said so.
@@ -731,9 +770,12 @@ class Launcher:
         self.component = self.find_component()
         with log_path.open("ab", buffering=0) as log:
             workers = min(self.spec["parallel"] or cores(), len(pending))
+            self.alone = workers == 1
             if workers == 1:
                 work()
             else:
+                from concurrent.futures import ThreadPoolExecutor
+
                 with ThreadPoolExecutor(workers) as pool:
                     for future in [pool.submit(work) for _ in range(workers)]:
                         future.result()
@@ -777,7 +819,7 @@ class Launcher:
 
     def _attempt(self, invocation: Invocation, attempt: int, log: Any, tail: Tail, several: bool) -> List[Record]:
         work = self.volume / WORK / (f"{invocation.key[:16]}-{attempt}")
-        shutil.rmtree(str(work), ignore_errors=True)  # left by a launcher that was killed
+        remove_tree(work)  # left by a launcher that was killed
         try:
             for name in ("", "in", "out", "home", "tmp"):
                 (work / name).mkdir(parents=not name)
@@ -792,7 +834,7 @@ class Launcher:
             name = "" if error.filename is None else f": {error.filename}"
             raise StepError(f"{error.strerror or error}{name}", _room(self.volume), retry=False) from error
         finally:
-            shutil.rmtree(str(work), ignore_errors=True)
+            remove_tree(work)
 
     def _place_inputs(self, invocation: Invocation, folder: Path) -> Path:
         link = not self.spec["copy_input"]
@@ -853,7 +895,7 @@ class Launcher:
                 "the option `command` names what is run",
                 retry=False,
             ) from error
-        process = Process(child, write, self.cancel)
+        process, ended_for_memory = Process(child, write, self.cancel), _memory_kills()
         try:
             with self.cancel.watch(child.pid):
                 in_time = process.follow(self.spec["timeout"])
@@ -865,8 +907,9 @@ class Launcher:
                 "raise its option `timeout`, or see in its log what it waits for",
                 exit_status=child.returncode,
             )
-        if child.returncode:
-            raise _exit_error(child.returncode, self.volume)
+        short = _memory_kills() > ended_for_memory
+        if child.returncode or (short and self.alone):  # tools are run without a look at how they ended
+            raise _exit_error(child.returncode, self.volume, short=short)
 
     def _check_inputs(self, invocation: Invocation) -> None:
         for item in invocation.inputs:
@@ -881,8 +924,8 @@ class Launcher:
         """Return the output files of an invocation; raises StepError when there are none and there should be."""
         names = sorted(name for name in os.listdir(str(folder)) if name.startswith(invocation.name))
         archive = invocation.name + ".tar.gz"
-        found = []
-        others = []
+        found: List[Path] = []
+        others: List[Path] = []
         for name in [archive] if archive in names else names:
             path = folder / name
             if path.is_symlink() and path.is_file():  # what it points to may be scratch
@@ -922,7 +965,25 @@ class Launcher:
         return entries
 
 
-def _exit_error(status: int, volume: Path) -> StepError:
+def _memory_kills() -> int:
+    """Return how many processes the kernel has ended here because a limit of memory was reached."""
+    # The control group of a container, version 2 or 1; elsewhere there is mostly no such file.
+    for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
+        with contextlib.suppress(OSError):
+            match = re.search(r"^oom_kill ([0-9]+)$", Path(path).read_text(), re.MULTILINE)
+            if match:
+                return int(match.group(1))
+    return 0
+
+
+def _exit_error(status: int, volume: Path, *, short: bool) -> StepError:
+    if short:
+        how = "was ended" if status < 0 else f"exited with status {status} when a process of it was ended"
+        return StepError(
+            f"ran out of memory: it {how} by the kernel",
+            "raise its option `memory`, or run fewer at once with `cpu`",
+            exit_status=status if status >= 0 else 128 - status,
+        )
     if status > 0:
         return StepError(f"exited with status {status}", _room(volume), exit_status=status)
     name = signal.Signals(-status).name
@@ -988,9 +1049,24 @@ def run_task(
         }
 
 
+def _image_folder() -> Path:
+    """Return the component's folder in its image, the working directory."""
+    folder = Path.cwd()
+    if folder.parent == folder:  # the whole image would be linked
+        raise StepError(
+            "its image has no working directory",
+            "end its Dockerfile with a WORKDIR, the folder that the component's files lie in",
+            retry=False,
+        )
+    return folder
+
+
 def main(argv: Optional[List[str]] = None) -> int:
-    """Run the task named in argv on the volume that this file lies on; return 0 when it is done or skipped."""
-    (task,) = sys.argv[1:] if argv is None else argv
+    """Run the task named in argv on the volume that this file lies on; return 0 when it is done or skipped.
+
+    A number after the task's name says how many invocations run at once where the step says no cpu.
+    """
+    task, *parallel = sys.argv[1:] if argv is None else argv
     volume = Path(__file__).resolve().parent.parent
     plan = json.loads((volume / ".autopipe" / "plan.json").read_bytes())
     cancel = Cancel()
@@ -999,10 +1075,13 @@ def main(argv: Optional[List[str]] = None) -> int:
     out = sys.stdout.buffer
 
     def echo(chunk: bytes) -> None:
-        out.write(chunk)
-        out.flush()
+        with contextlib.suppress(OSError):  # nobody listens any more; the log on the volume has it all
+            out.write(chunk)
+            out.flush()
 
-    end = run_task(volume, plan, task, cancel=cancel, echo=echo)
+    spec = plan["tasks"][task]
+    spec["parallel"] = spec["parallel"] or (int(parallel[0]) if parallel else None)
+    end = run_task(volume, plan, task, cancel=cancel, echo=echo, component=_image_folder)
     if end["state"] == "failed":
         lines = ["step {}: {}".format(task, end["message"]), end.get("hint") or ""]
         sys.stderr.write("".join(line + "\n" for line in lines if line))
