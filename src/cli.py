@@ -51,9 +51,10 @@ def add_target_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that says where steps run."""
     parser.add_argument(
         "--target",
-        choices=("auto", "process"),
+        choices=("auto", "docker", "process"),
         default="auto",
-        help="where steps run: process: on this machine, one child process each (default: auto)",
+        help="where steps run: docker: in containers on this machine; process: as plain child processes; "
+        "auto: docker where an engine is set up, else process (default: auto)",
     )
 
 

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
+from src.engine_place import find_engine
 from src.errors import ConfigError
 from src.plan import Plan
 from src.progress import Progress
 from src.record import Run
 from src.settings import Settings
 from src.step import Record
-from src.targets import process
+from src.targets import docker, process
 
 
 class Target(Protocol):
@@ -40,20 +41,26 @@ class Target(Protocol):
         """
 
 
-TARGETS: Final[dict[str, Target]] = {"process": process}
+TARGETS: Final[dict[str, Target]] = {"docker": docker, "process": process}
 
 
 def choose_target(name: str, settings: Settings, *, fetched: bool) -> tuple[str, str]:
     """Return the target's name, and why; fetched says that the components come from a repository.
 
-    Raises ConfigError for code from elsewhere that nobody asked to run unconfined.
+    An engine that is set up is taken, whether it answers now or not: what a run does shall not change overnight.
+    Raises ConfigError for code from elsewhere that nobody asked to run unconfined, ImageError for a docker context
+    that does not exist.
     """
     if name != "auto":
         return name, f"--target {name}"
-    del settings
+    if settings.kfp_api_url and "kubeflow" in TARGETS:
+        return "kubeflow", "KFP_API_URL is set"
+    engine = find_engine(settings)
+    if engine:
+        return "docker", f"the Docker engine at {engine.host}: {engine.source}"
     if fetched:
         raise ConfigError(
-            "components from a repository would run unconfined on this machine",
-            hint="if you trust them, say so: --target process",
+            "components from a repository would run unconfined on this machine, which has no Docker engine",
+            hint="install Docker or Podman; or, if you trust them, say so: --target process",
         )
-    return "process", "no engine and no cluster is used by this version"
+    return "process", "no Docker engine is set up here"

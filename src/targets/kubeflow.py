@@ -3,10 +3,10 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from src.crew import cancelled_by_signals
-from src.images import Image, build_images, find_images
-from src.kube.patience import StoppedError
+from src.errors import AutopipeError
 from src.plan import Plan
 from src.progress import Progress
 from src.record import Run
@@ -14,61 +14,62 @@ from src.settings import Settings
 from src.step import Record
 from src.stored import lay_all
 
+if TYPE_CHECKING:
+    from src.images import Image
+
 log = logging.getLogger("autopipe")
 
 
 def environments(plan: Plan, folders: Mapping[str, Path], settings: Settings, *, make: bool) -> dict[str, str]:
     """Return the id of each component's image; see Target."""
-    push = _load_command(settings) is None
+    from src.images import build_images, find_images
+    from src.kube.load import loads_images
+    from src.kube.pipeline import task_names
+    from src.kube.placement import find_placement
+
+    task_names(plan)
+    find_placement(plan, settings.access_mode)
+    push = not loads_images(settings)
     found = (build_images if make else find_images)(plan, folders, settings, push=push)
-    return {name: known for name, image in found.items() if (known := _id(image, pushed=push))}
+    return {name: _environment_id(image) for name, image in found.items()}
+
+
+def _environment_id(image: "Image") -> str:
+    """Return what tells an image's content, in the words of the docker target: each may take the other's results."""
+    return image.digest.rpartition("@")[2] if image.digest else f"docker:{image.id}"
 
 
 def run(
     run: Run, plan: Plan, document: Record, folders: Mapping[str, Path], settings: Settings, progress: Progress
 ) -> None:
     """Run every step on the cluster; see Target."""
-    from src.kube.api import Api
-    from src.kube.cluster import open_cluster
+    from src.image.usage import hold_images
+    from src.images import build_images
     from src.kube.errand import Errand
-    from src.kube.job import Job
-    from src.kube.server import read_server
+    from src.kube.load import loads_images
 
-    command = _load_command(settings)
-    images = build_images(plan, folders, settings, push=command is None)
+    stored = lay_all(run.store, document, run.folder)
+    if stored:
+        log.info("the results of all steps are here already: nothing to run on the cluster")
+    media = {entry["name"]: run.store.media / entry["sha256"] for entry in document["media"]}
+    images = build_images(
+        plan,
+        folders,
+        settings,
+        push=not loads_images(settings),
+        media=media if settings.media_transport == "image" else None,
+    )
     errand = Errand(
         run=run,
         plan=plan,
         document=document,
         settings=settings,
         progress=progress,
-        images={name: _reference(image, pushed=command is None) for name, image in images.items()},
-        loaded=command is not None,
+        images=images,
     )
-    if lay_all(run.store, document, run.folder):
-        log.info("the results of all steps are here already: nothing to run on the cluster")
-        if not errand.path.exists():
-            return
-    with cancelled_by_signals() as cancel:
-        try:
-            cluster = open_cluster(settings, cancel)
-            with Api(read_server(settings), stop=cancel) as api:
-                Job(errand, api, cluster, cancel).go()
-        except StoppedError:
-            if not cancel.is_set():
-                raise
-
-
-def _load_command(settings: Settings) -> list[str] | None:
-    from src.kube.load import context_name, load_command
-
-    return load_command(context_name(settings), settings)
-
-
-def _id(image: Image, *, pushed: bool) -> str | None:
-    """Return what tells the image's content: its digest, or where it is in no registry its ID."""
-    return image.digest.rpartition("@")[2] if pushed and image.digest else None if pushed else image.id
-
-
-def _reference(image: Image, *, pushed: bool) -> str:
-    return image.digest if pushed and image.digest else image.reference
+    if stored:
+        if errand.path.exists():
+            _tidy(errand)
+        return
+    with hold_images(plan.dag, [image.key for image in images.values()], settings):
+        _work(errand)
