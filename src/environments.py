@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src.errors import ImageError
+from src.leftovers import PREFIX, remove_leftovers
 from src.pythons import find_python
 from src.settings import ROOT
 
@@ -59,7 +60,8 @@ def make_environment(name: str, folder: Path, python: str | None, cache_dir: Pat
         return found
     place = _place(folder, python, cache_dir)
     place.parent.mkdir(parents=True, exist_ok=True)
-    made = place.with_name(f"{place.name}.{secrets.token_hex(4)}")
+    remove_leftovers(place.parent)
+    made = place.with_name(f"{PREFIX}{secrets.token_hex(8)}")
     requirements = folder / "requirements.txt"
     try:
         interpreter = find_python(python, name) if python else Path(sys.executable)

@@ -4,11 +4,14 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from src.dag import Dag
 from src.errors import BusyError, ConfigError
+
+_LOOKS = 50
 
 
 def dag_folder(dag: Dag, output: Path) -> Path:
@@ -34,23 +37,53 @@ def lock_dag(dag: Dag, output: Path) -> Iterator[None]:
         ) from error
     try:
         if not try_lock(fd):
-            holder = os.read(fd, 64).decode("ascii", "replace").strip()
+            holder = _read_holder(fd)
             raise BusyError(
                 f"{dag.path.name} is running already into {folder}" + (f" (process {holder})" if holder else ""),
                 hint="wait for it, or give another folder: --output DIR",
             )
-        with contextlib.suppress(OSError):  # the holder's number is a courtesy, on a full disk too
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(fd)
 
 
 def try_lock(fd: int) -> bool:
-    """Lock an open file if nobody else has; closing it gives it back."""
+    """Lock a file, open for reading and writing, if nobody else has; closing it gives it back.
+
+    A process that was killed in the moment when it started a child leaves its locks to that child, until the child
+    has become another program: so a lock of a process that is gone is waited for, a second at most.
+    """
+    for _ in range(_LOOKS):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _read_holder(fd)
+            if not holder or _is_alive(holder):
+                return False
+            threading.Event().wait(1 / _LOOKS)
+        else:
+            with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+            return True
+    return False
+
+
+def _read_holder(fd: int) -> int:
+    text = os.pread(fd, 32, 0).strip()
+    return int(text) if text.isdigit() else 0
+
+
+def _is_alive(process: int) -> bool:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        os.kill(process, 0)
+    except ProcessLookupError:
         return False
+    except PermissionError:  # another user's
+        return True
     return True
+
+
+def share_lock(fd: int) -> None:
+    """Change a lock to one that others may share, or take it so; waits while another has it alone."""
+    fcntl.flock(fd, fcntl.LOCK_SH)

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from src import step as launcher
-from src.errors import before_work
+from src.errors import OutputError, before_work
 from src.lock import dag_folder, try_lock
 from src.plan import Plan
 from src.report import make_report
@@ -21,6 +20,7 @@ from src.store import Store
 
 RECORD = "run.json"
 PRIVATE = ".autopipe"
+CLOSING = ".autopipe-closing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +47,19 @@ def open_run(
     run_id = time.strftime("%Y%m%d-%H%M%S-", time.localtime(started)) + secrets.token_hex(2)
     folder = dag_folder(plan.dag, output) / run_id
     run = Run(id=run_id, folder=folder, store=store, media=media, facts=facts, started=started)
-    with before_work(folder):
-        (folder / PRIVATE).mkdir(parents=True)
-        fd = os.open(folder / PRIVATE / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        try_lock(fd)
-        with before_work(folder):
-            prepare_volume(folder)
-            write_record(run, "running")
+    with before_work(folder), contextlib.ExitStack() as stack:
+        with store.temporary() as made:  # so that nobody sees it without its lock
+            born = made / run_id
+            (born / PRIVATE).mkdir(parents=True)
+            fd = os.open(born / PRIVATE / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+            stack.callback(os.close, fd)
+            try_lock(fd)
+            prepare_volume(born)
+            born.rename(folder)
+        write_record(run, "running")
+        held = stack.pop_all()
+    with held:
         yield run
-    finally:
-        os.close(fd)
 
 
 def prepare_volume(folder: Path) -> None:
@@ -134,15 +136,25 @@ def _sums(entry: Record) -> dict[str, Any]:
 
 def close_folder(folder: Path) -> None:
     """Leave in a run's folder what people read: outputs, logs, record."""
-    private = folder / PRIVATE
-    shutil.rmtree(folder / WORK, ignore_errors=True)
-    if not (folder / "logs").exists() and (private / "logs").exists():
-        (private / "logs").rename(folder / "logs")
-    shutil.rmtree(private, ignore_errors=True)
+    private, closing = folder / PRIVATE, folder / CLOSING
+    launcher.remove_tree(folder / WORK)
+    if private.exists():
+        if not (folder / "logs").exists() and (private / "logs").exists():
+            (private / "logs").rename(folder / "logs")
+        private.rename(closing)  # no more a run's: what a kill leaves of it needs no recovery
+    for path in folder.glob(".*"):  # torn records too
+        launcher.remove_tree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def point_latest(run: Run) -> None:
-    """Let `latest` beside the run's folder lead to it."""
-    link = run.folder.with_name(f".latest-{run.id}")
-    link.symlink_to(run.id)
-    link.replace(run.folder.with_name("latest"))
+    """Let `latest` beside the run's folder lead to it; raises OutputError."""
+    link = run.folder.with_name("latest")
+    try:
+        with run.store.temporary() as made:
+            (made / "latest").symlink_to(run.id)
+            (made / "latest").replace(link)
+    except OSError as error:
+        raise OutputError(
+            f"{link} cannot be made to lead to {run.folder}: {error.strerror}",
+            hint="the outputs are complete; move away what has that name, or free some space",
+        ) from error

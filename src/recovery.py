@@ -4,17 +4,15 @@ import contextlib
 import json
 import logging
 import os
-import time
 from pathlib import Path
 
 from src import step as launcher
 from src.lock import try_lock
 from src.paths import plain_link
-from src.record import PRIVATE, RECORD, close_folder, write_text
+from src.record import CLOSING, PRIVATE, RECORD, close_folder, write_text
 from src.store import Store
 
 log = logging.getLogger("autopipe")
-MOMENT = 60  # seconds
 
 
 def recover_runs(folder: Path, store: Store) -> int:
@@ -27,16 +25,15 @@ def recover_runs(folder: Path, store: Store) -> int:
         try:
             fd = os.open(private / "lock", os.O_RDWR)
         except FileNotFoundError:
-            # It is being made, or being closed, at this very moment; or was when it died.
-            if time.time() - private.stat().st_mtime > MOMENT:
-                close_folder(private.parent)
-            continue
+            continue  # closed at this very moment, by its run or by another start
         try:
             if try_lock(fd):
                 _recover(private.parent, store)
                 recovered += 1
         finally:
             os.close(fd)
+    for closing in folder.glob(f"*/{CLOSING}"):
+        close_folder(closing.parent)
     return recovered
 
 
