@@ -12,9 +12,11 @@ from src.errors import ImageError
 from src.image.login import find_login, find_push_login
 from src.image.lookup import Lookup
 from src.image.place import choose_place
+from src.image.prune import prune_images, remove_rests
 from src.image.survey import Wanted, find_in_engine, find_in_registry, survey
-from src.image.usage import building, hold_images
+from src.image.usage import building, note_use
 from src.image.workshop import Workshop
+from src.media import list_media
 from src.names import safe_name
 from src.plan import Plan
 from src.progress import count
@@ -46,24 +48,29 @@ def build_images(
     *,
     push: bool,
     rebuild: bool = False,
-    media: Mapping[str, Path] | None = None,
+    carry_media: bool = False,
 ) -> dict[str, Image]:
     """Return the image of each step; those that are missing are built, and pushed where asked.
 
     push: they shall be in the registry; else in the engine. rebuild: build them again whatever is there.
-    media: files that the image of save-media shall carry, by the names that they shall have.
-    Raises ImageError, FetchError for a component that cannot be read, ConfigError before any work.
+    carry_media: the image of save-media has the DAG's media in MEDIA_FOLDER, if MEDIA_TRANSPORT=image asks for it.
+    What no DAG and no kept run uses any more is removed from the engine. Raises ImageError, FetchError for a component
+    that cannot be read, ConfigError before any work.
     """
-    with building(settings), _surroundings(settings, push=push) as around:
-        wanted = _survey(plan, folders, settings, around, push=push, media=media or {})
-        found = {} if rebuild else _find(wanted, settings, around, push=push)
-        missing = [one for one in wanted if one.recipe.component not in found]
-        if missing:
-            found |= _make(missing, plan, settings, around, push=push, rebuild=rebuild)
-        _tell(wanted, missing, push=push)
-        if not push or missing:
-            with hold_images(plan.dag, [one.key for one in (missing if push else wanted)], settings):
-                pass  # the note that they are used stays
+    with _surroundings(settings, push=push) as around:
+        if around.client:
+            remove_rests(around.client, settings)
+        with building(settings):
+            wanted = _survey(plan, folders, settings, around, push=push, carry_media=carry_media)
+            rebuild = rebuild or settings.rebuild
+            found = {} if rebuild else _find(wanted, settings, around, push=push)
+            missing = [one for one in wanted if one.recipe.component not in found]
+            if missing:
+                found |= _make(missing, plan, settings, around, push=push, rebuild=rebuild)
+            _tell(wanted, missing, push=push)
+            note_use(plan.dag, {one.key for one in wanted}, settings)
+        if around.client:
+            prune_images(around.client, settings)
     return {one.recipe.component: found[one.recipe.component] for one in wanted}
 
 
@@ -73,14 +80,14 @@ def find_images(
     settings: Settings,
     *,
     push: bool,
-    media: Mapping[str, Path] | None = None,
+    carry_media: bool = False,
 ) -> dict[str, Image]:
     """Return the images that are there already, in the registry (push) or in the engine; nothing is made.
 
     Raises what build_images raises before it builds.
     """
     with _surroundings(settings, push=push) as around:
-        wanted = _survey(plan, folders, settings, around, push=push, media=media or {})
+        wanted = _survey(plan, folders, settings, around, push=push, carry_media=carry_media)
         return _find(wanted, settings, around, push=push)
 
 
@@ -114,10 +121,12 @@ def _survey(
     around: _Surroundings,
     *,
     push: bool,
-    media: Mapping[str, Path],
+    carry_media: bool,
 ) -> list[Wanted]:
     login = find_push_login(settings) if push else find_login(settings.registry, settings)
     place = choose_place(settings, login, push=push)
+    carried = carry_media and settings.media_transport == "image"
+    media = dict(list_media(plan.dag.media)) if carried else {}
     return survey(plan, folders, settings, place, around.client, around.lookup, media)
 
 

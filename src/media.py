@@ -36,7 +36,7 @@ def save_media(paths: Sequence[Path], store: Store) -> list[dict[str, Any]]:
     if not paths:
         raise ConfigError("no media to run on", hint="name it in the file as `input_media:`, or give --media FILE")
     sources: dict[str, Path] = {}
-    for name, path in _list_files(paths):
+    for name, path in list_media(paths):
         if name in sources:
             raise ConfigError(
                 f"two media files are called {name}: {sources[name]} and {path}",
@@ -53,7 +53,7 @@ def save_media(paths: Sequence[Path], store: Store) -> list[dict[str, Any]]:
 def saved_media(paths: Sequence[Path], store: Store) -> list[dict[str, Any]] | None:
     """Return what save_media would, where the store has all of it as it is now; None otherwise. Touches nothing."""
     index = _read_index(store)
-    entries = [_known(path, name, store, index) for name, path in _list_files(paths)]
+    entries = [_known(path, name, store, index) for name, path in list_media(paths)]
     return sorted((entry for entry in entries if entry), key=lambda entry: str(entry["name"])) if all(entries) else None
 
 
@@ -68,7 +68,8 @@ def stage(entries: Sequence[dict[str, Any]], store: Store, folder: Path) -> list
     return staged
 
 
-def _list_files(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+def list_media(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+    """Give each media file with the name it is stored under; raises FetchError when one is missing."""
     for path in paths:
         if path.is_dir():
             found = [

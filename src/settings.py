@@ -73,6 +73,7 @@ class Settings:
     base_image: str = DEFAULT_BASE_IMAGE
     image_platform: str | None = None
     build_jobs: int | None = None
+    rebuild: bool = False  # set by stage 3 alone: make images anew whatever is there
     build_args: Mapping[str, str] = field(default_factory=dict, repr=False)
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
     media_transport: str = "volume"

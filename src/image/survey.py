@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from src.components import component_sum
+from src.errors import FetchError
 from src.image.base import Base, native_platform, resolve_base
 from src.image.dockerfile import read_instructions
 from src.image.lookup import Lookup
@@ -40,6 +41,7 @@ class Wanted:
 
     recipe: Recipe
     files: str  # the sum of the component's files
+    media: Mapping[str, str]  # sums of the media that the image carries, by name
     bases: tuple[Base, ...]
     platform: str
     build_args: Mapping[str, str]
@@ -72,7 +74,7 @@ def survey(
     with SumMemory(settings.cache_dir) as memory:
         for recipe in recipes:
             files = component_sum(recipe.component, recipe.folder, memory)
-            carried = {name: memory.sha256(path, path.stat()) for name, path in sorted(recipe.media.items())}
+            carried = sum_media(recipe, memory)
             own = tuple(bases[name] for name in recipe.bases)
             build_args = used_args(recipe, settings.build_args)
             key = component_key(
@@ -82,6 +84,7 @@ def survey(
                 Wanted(
                     recipe=recipe,
                     files=files,
+                    media=carried,
                     bases=own,
                     platform=platform,
                     build_args=build_args,
@@ -90,6 +93,16 @@ def survey(
                 )
             )
     return wanted
+
+
+def sum_media(recipe: Recipe, memory: SumMemory) -> dict[str, str]:
+    """Return the sums of the media that an image carries, by name; raises FetchError for a file that is not there."""
+    try:
+        return {name: memory.sha256(path, path.stat()) for name, path in sorted(recipe.media.items())}
+    except OSError as error:
+        raise FetchError(
+            f"cannot read the media {error.filename}: {error.strerror}", hint="check its rights, or give --media FILE"
+        ) from error
 
 
 def component_key(

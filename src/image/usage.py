@@ -1,10 +1,11 @@
-"""Which of our images are in use: notes in the cache, one an image and DAG, held by the runs that are going on.
+"""Who uses our images: notes in the cache, locked by the runs that are going on, so that no clean-up takes them away.
 
-    <CACHE_DIR>/images/<key>/<digest of the DAG file's path>   text: that path; locked (shared) while a run needs it
-    <CACHE_DIR>/images/<key>/built                             IDs of images that were made for the key, one a line
-    <CACHE_DIR>/images/building                                locked (shared) while images are being made
+    <CACHE_DIR>/images/<key>/<digest of a path>   text: that path; locked (shared) while a run needs the image
+    <CACHE_DIR>/images/<key>/built                IDs of images that were made for the key, one a line
+    <CACHE_DIR>/images/building                   locked (shared) while images are being made
 
-All images that are made with one cache carry the label BUILDER with the same value; nothing else is ever removed.
+A path is that of a DAG file, for the images that it needs today, or of a run's folder; gone, it needs none. All
+images that are made with one cache carry the label BUILDER with the same value; nothing else is ever removed.
 """
 
 import contextlib
@@ -13,14 +14,14 @@ import hashlib
 import os
 import platform
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from src.dag import Dag
 from src.settings import Settings
 
 BUILDER = "autopipe.builder"
-"""Set early in every stage, so that what a build that was cut leaves behind can be told too."""
+"""Set first in every stage, so that what a build that was cut leaves behind can be told too."""
 
 KEY = "autopipe.key"
 """Set last: whatever has it is complete."""
@@ -36,35 +37,43 @@ def builder_of(settings: Settings) -> str:
 
 
 @contextlib.contextmanager
-def hold_images(dag: Dag, keys: Iterable[str], settings: Settings) -> Iterator[None]:
-    """Note that a DAG uses images, by their keys; while the block runs, nobody's clean-up removes them."""
+def hold_images(dag: Dag, keys: Iterable[str], settings: Settings, *, run: Path | None = None) -> Iterator[None]:
+    """Keep images, by their keys, from any clean-up: while the block runs, and as long as the run's folder is there."""
     with contextlib.ExitStack() as stack:
         for key in set(keys):
-            stack.enter_context(_locked(_place(dag.path, key, settings), text=str(dag.path)))
+            for user in (dag.path, run):
+                if user:
+                    stack.enter_context(_locked(_note(key, user, settings), text=str(user)))
         yield
 
 
-@contextlib.contextmanager
-def building(settings: Settings) -> Iterator[None]:
-    """Say that images are being made, for the time of the block."""
-    with _locked(_folder(settings) / "building"):
-        yield
+def note_use(dag: Dag, keys: Collection[str], settings: Settings) -> None:
+    """Note that a DAG needs these images today, and none that it needed before."""
+    with hold_images(dag, keys, settings):
+        pass
+    for note in _folder(settings).glob(f"*/{_digest(dag.path)}"):
+        if note.parent.name not in keys:
+            with _locked(note, exclusive=True) as free:
+                if free:
+                    note.unlink()
 
 
-@contextlib.contextmanager
-def nobody_builds(settings: Settings) -> Iterator[bool]:
-    """Give whether no other process of this cache makes images; if so, none begins while the block runs."""
-    with _locked(_folder(settings) / "building", exclusive=True) as alone:
-        yield alone
-
-
-def is_used(dag: Dag, key: str, settings: Settings) -> bool:
-    """Whether a run holds an image now, or another DAG has noted it; notes of DAG files that are gone are removed."""
+def is_used(key: str, settings: Settings) -> bool:
+    """Whether a DAG, a kept run or a run that is going on uses an image; notes of what is gone are removed."""
     for note in (_folder(settings) / key).glob("?" * _DIGITS):
         with _locked(note, exclusive=True) as free:
-            if not free or (note != _place(dag.path, key, settings) and Path(note.read_text()).exists()):
+            if not free or Path(note.read_text()).exists():
                 return True
             note.unlink()
+    return False
+
+
+def is_held(key: str, settings: Settings) -> bool:
+    """Whether a run that is going on uses an image."""
+    for note in (_folder(settings) / key).glob("?" * _DIGITS):
+        with _locked(note, exclusive=True) as free:
+            if not free:
+                return True
     return False
 
 
@@ -85,17 +94,37 @@ def built_ids(key: str, settings: Settings) -> list[str]:
         return []
 
 
-def forget(key: str, settings: Settings) -> None:
-    """Remove what was noted of an image that is gone."""
-    shutil.rmtree(_folder(settings) / key, ignore_errors=True)
+def forget_unused(settings: Settings) -> None:
+    """Remove the notes of images that nobody uses and that are gone."""
+    for folder in _folder(settings).glob("?" * 64):
+        if not is_used(folder.name, settings):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def building(settings: Settings) -> Iterator[None]:
+    """Say that images are being made, for the time of the block."""
+    with _locked(_folder(settings) / "building"):
+        yield
+
+
+@contextlib.contextmanager
+def nobody_builds(settings: Settings) -> Iterator[bool]:
+    """Give whether no process of this cache makes images; if so, none begins while the block runs."""
+    with _locked(_folder(settings) / "building", exclusive=True) as alone:
+        yield alone
 
 
 def _folder(settings: Settings) -> Path:
     return settings.cache_dir / "images"
 
 
-def _place(dag_file: Path, key: str, settings: Settings) -> Path:
-    return _folder(settings) / key / hashlib.sha256(os.fsencode(dag_file)).hexdigest()[:_DIGITS]
+def _note(key: str, user: Path, settings: Settings) -> Path:
+    return _folder(settings) / key / _digest(user)
+
+
+def _digest(user: Path) -> str:
+    return hashlib.sha256(os.fsencode(user)).hexdigest()[:_DIGITS]
 
 
 @contextlib.contextmanager
@@ -115,17 +144,17 @@ def _locked(path: Path, *, exclusive: bool = False, text: str | None = None) -> 
         os.close(fd)
 
 
+def _open(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+
+
 def _lock(fd: int, *, exclusive: bool) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
     except BlockingIOError:
         return False
     return True
-
-
-def _open(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
 
 
 def _is_at(path: Path, fd: int) -> bool:

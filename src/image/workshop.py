@@ -19,7 +19,7 @@ from src.image.login import Login
 from src.image.lookup import Lookup
 from src.image.push import push_image
 from src.image.streams import Streams
-from src.image.survey import Wanted
+from src.image.survey import Wanted, sum_media
 from src.image.usage import BUILDER, KEY, builder_of, note_built
 from src.settings import Settings
 from src.step import cores
@@ -141,9 +141,10 @@ class Workshop:
         if self._streams.ended:
             raise ImageError("another image has failed")
         with SumMemory(self._settings.cache_dir) as memory:
-            if component_sum(one.recipe.component, one.recipe.folder, memory) != one.files:
+            files = component_sum(one.recipe.component, one.recipe.folder, memory)
+            if files != one.files or sum_media(one.recipe, memory) != one.media:
                 raise ImageError(
-                    f"component {one.recipe.component} was changed while its image was built",
+                    f"the files of component {one.recipe.component} were changed while its image was built",
                     hint="give the same command again",
                 )
 
