@@ -56,7 +56,7 @@ def run_pipeline(
         log.info("%s", remark)
     store = open_store(dag, output, fresh=fresh)
     with before_work(store.folder.parent):
-        recover_runs(dag_folder(dag, output), store)
+        recover_runs(dag_folder(dag, output), store, settings)
     media = save_media(dag.media, store)
     folders = find_folders(dag, settings)
     sums = component_sums(folders, settings)

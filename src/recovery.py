@@ -1,4 +1,4 @@
-"""What runs left behind that died: their finished files are taken over, their processes ended."""
+"""What runs left behind that died: their finished files are taken over, their processes and containers ended."""
 
 import contextlib
 import json
@@ -7,17 +7,22 @@ import os
 from pathlib import Path
 
 from src import step as launcher
+from src.errors import ImageError
 from src.lock import try_lock
 from src.paths import plain_link
 from src.record import CLOSING, PRIVATE, RECORD, close_folder, write_text
+from src.settings import Settings
+from src.step import Record
 from src.store import Store
+from src.targets import docker
 
 log = logging.getLogger("autopipe")
 
 
-def recover_runs(folder: Path, store: Store) -> int:
+def recover_runs(folder: Path, store: Store, settings: Settings) -> int:
     """Take over from the dead runs below a DAG's folder; return how many there were.
 
+    One whose containers may be at work, for their engine does not answer, is left as it is, with a warning.
     A run at work holds the lock in its folder. The same DAG name may be run from another file at the same time.
     """
     recovered = 0
@@ -28,8 +33,7 @@ def recover_runs(folder: Path, store: Store) -> int:
             continue  # closed at this very moment, by its run or by another start
         try:
             if try_lock(fd):
-                _recover(private.parent, store)
-                recovered += 1
+                recovered += _recover(private.parent, store, settings)
         finally:
             os.close(fd)
     for closing in folder.glob(f"*/{CLOSING}"):
@@ -37,14 +41,25 @@ def recover_runs(folder: Path, store: Store) -> int:
     return recovered
 
 
-def _recover(folder: Path, store: Store) -> None:
+def _recover(folder: Path, store: Store, settings: Settings) -> bool:
+    record = _read_record(folder)
+    try:
+        removed = docker.end_run(folder.name, folder, settings) if record.get("target") == "docker" else 0
+    except ImageError as error:
+        log.warning("run %s died and is left for another start, when its engine answers: %s", folder, error.message)
+        return False
     killed = launcher.kill_marked(folder.name)
     for journal in sorted((folder / PRIVATE / "steps").glob("*.jsonl")):
         store.keep(folder, journal.stem)
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        record = json.loads((folder / RECORD).read_bytes())
-        if record["state"] == "running":
-            write_text(folder / RECORD, json.dumps({**record, "state": "interrupted"}, indent=1) + "\n")
+    if record.get("state") == "running":
+        write_text(folder / RECORD, json.dumps({**record, "state": "interrupted"}, indent=1) + "\n")
     plain_link(folder).unlink(missing_ok=True)
     close_folder(folder)
-    log.debug("took over what run %s had finished; ended %d processes of it", folder.name, killed)
+    log.debug("took over what run %s had finished; ended %d processes, %d containers", folder.name, killed, removed)
+    return True
+
+
+def _read_record(folder: Path) -> Record:
+    with contextlib.suppress(FileNotFoundError, ValueError):  # it died before it wrote one
+        return dict(json.loads((folder / RECORD).read_bytes()))
+    return {}

@@ -14,6 +14,7 @@ from src.step import GRACE, Cancel, Record
 log = logging.getLogger("autopipe")
 
 TICK = 0.1  # seconds between looks
+AGAIN = 1.0  # seconds between SIGTERMs
 PATIENCE = GRACE + 3  # seconds between SIGTERM and SIGKILL: the launcher gives its component GRACE of them
 
 Notify = Callable[[Record], None]
@@ -29,6 +30,7 @@ class Container:
         self._notify = notify
         self._lock = threading.Lock()
         self._kill_at: float | None = None
+        self._ask_at = 0.0
 
     def tell(self) -> None:
         """Pass on which invocations have ended since the last time."""
@@ -42,10 +44,12 @@ class Container:
         now = time.monotonic()
         if self._kill_at is None:
             self._kill_at = now + PATIENCE
-            calls.signal(self.name, "SIGTERM")
-        elif now >= self._kill_at:
-            self._kill_at = now + PATIENCE
+        if now >= self._kill_at:
             calls.signal(self.name, "SIGKILL")
+        elif now >= self._ask_at:
+            # Said again: a first process that has not yet come to listen does not hear it, nor is it ended by it.
+            self._ask_at = now + AGAIN
+            calls.signal(self.name, "SIGTERM")
 
 
 class Watch:
