@@ -12,8 +12,9 @@ from src.errors import ImageError
 from src.image.login import find_login, find_push_login
 from src.image.lookup import Lookup
 from src.image.place import choose_place
+from src.image.presence import find_in_engine, find_in_registry, give_name
 from src.image.prune import prune_images, remove_rests
-from src.image.survey import Wanted, find_in_engine, find_in_registry, survey
+from src.image.survey import Wanted, survey
 from src.image.usage import building, note_use
 from src.image.workshop import Workshop
 from src.media import list_media
@@ -63,7 +64,7 @@ def build_images(
         with building(settings):
             wanted = _survey(plan, folders, settings, around, push=push, carry_media=carry_media)
             rebuild = rebuild or settings.rebuild
-            found = {} if rebuild else _find(wanted, settings, around, push=push)
+            found = {} if rebuild else _find(wanted, settings, around, push=push, rename=True)
             missing = [one for one in wanted if one.recipe.component not in found]
             if missing:
                 found |= _make(missing, plan, settings, around, push=push, rebuild=rebuild)
@@ -130,15 +131,20 @@ def _survey(
     return survey(plan, folders, settings, place, around.client, around.lookup, media)
 
 
-def _find(wanted: list[Wanted], settings: Settings, around: _Surroundings, *, push: bool) -> dict[str, Image]:
+def _find(
+    wanted: list[Wanted], settings: Settings, around: _Surroundings, *, push: bool, rename: bool = False
+) -> dict[str, Image]:
+    """Return the images that are there; rename: those in the engine get the names that they shall have."""
     if push:
         digests = find_in_registry(wanted, around.lookup)
-        named = [(one.recipe.component, one) for one in wanted]
-        return {name: _image(one, None, digests[name]) for name, one in named if name in digests}
+        return {name: _image(one, None, digests[name]) for one in wanted if (name := one.recipe.component) in digests}
     if around.client is None:
         return {}
-    ids = find_in_engine(wanted, around.client, settings)
-    return {one.recipe.component: _image(one, ids[one.key], None) for one in wanted if one.key in ids}
+    there = find_in_engine(wanted, around.client, settings)
+    for one in wanted if rename else ():
+        if one.key in there:
+            give_name(one, there[one.key], around.client)
+    return {one.recipe.component: _image(one, there[one.key].id, None) for one in wanted if one.key in there}
 
 
 def _make(

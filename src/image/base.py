@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from src.engine import find_image, pull_image
 from src.errors import ImageError
+from src.image.calls import find_image, pull_image
 from src.image.lookup import Lookup
 from src.image.reference import Reference, parse_reference
 

@@ -3,8 +3,8 @@
 import threading
 from typing import TYPE_CHECKING
 
-from src.engine import find_manifest
 from src.errors import ImageError
+from src.image.calls import find_manifest
 from src.image.login import find_login
 from src.image.reference import Reference
 from src.image.registry import Registry

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from src.engine import RefusalError, refusals
-from src.image.survey import is_named_by_us
+from src.image.presence import is_named_by_us
 from src.image.usage import BUILDER, KEY, builder_of, built_ids, forget_unused, is_held, is_used, nobody_builds
 from src.progress import count
 from src.settings import Settings
@@ -57,13 +57,17 @@ def _is_ours(one: Mapping[str, Any], key: str, settings: Settings) -> bool:
 
 
 def _is_rest(one: Mapping[str, Any], key: str, settings: Settings) -> bool:
-    """Whether an image of ours has lost its name to another that was built for the same key."""
-    named = [tag for tag in one.get("RepoTags") or () if tag != "<none>:<none>"]
-    return not named and one["Id"] in built_ids(key, settings) and not is_held(key, settings)
+    """Whether an image of ours has no name any more and was built again since."""
+    built = built_ids(key, settings)
+    return not _names(one) and one["Id"] in built[:-1] and one["Id"] != built[-1] and not is_held(key, settings)
+
+
+def _names(one: Mapping[str, Any]) -> list[str]:
+    return [tag for tag in one.get("RepoTags") or () if tag != "<none>:<none>"]
 
 
 def _remove_image(client: "APIClient", one: Mapping[str, Any], key: str) -> int:
-    names = [tag for tag in one.get("RepoTags") or () if tag != "<none>:<none>"]
+    names = _names(one)
     ours = [name for name in names if name.endswith(f":{key}")]
     if not names:
         return int(_remove(client, one["Id"]))

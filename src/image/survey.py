@@ -1,7 +1,5 @@
-"""What images a plan needs: their keys, and which of them are there already."""
+"""What images a plan needs, and their keys."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,14 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from src.components import component_sum
-from src.errors import FetchError
 from src.image.base import Base, native_platform, resolve_base
-from src.image.dockerfile import read_instructions
+from src.image.keys import component_key, sum_media, used_args
 from src.image.lookup import Lookup
 from src.image.place import Place
-from src.image.recipe import Recipe, read_recipe, stub_texts
+from src.image.recipe import Recipe, read_recipe
 from src.image.reference import Reference
-from src.image.usage import KEY, built_ids
 from src.plan import Plan
 from src.settings import Settings
 from src.step import SAVE_MEDIA
@@ -24,9 +20,6 @@ from src.sums import SumMemory
 
 if TYPE_CHECKING:
     from docker import APIClient  # noqa: TID251  # src/engine.py is the door
-
-VERSION = 1
-"""Part of every key: raised when the same files would give another image."""
 
 ABREAST = 16
 """Questions to registries and the engine at once."""
@@ -93,84 +86,6 @@ def survey(
                 )
             )
     return wanted
-
-
-def sum_media(recipe: Recipe, memory: SumMemory) -> dict[str, str]:
-    """Return the sums of the media that an image carries, by name; raises FetchError for a file that is not there."""
-    try:
-        return {name: memory.sha256(path, path.stat()) for name, path in sorted(recipe.media.items())}
-    except OSError as error:
-        raise FetchError(
-            f"cannot read the media {error.filename}: {error.strerror}", hint="check its rights, or give --media FILE"
-        ) from error
-
-
-def component_key(
-    recipe: Recipe,
-    files: str,
-    bases: Iterable[str],
-    platform: str,
-    *,
-    build_args: Mapping[str, str],
-    media: Mapping[str, str],
-) -> str:
-    """Return the key of a component's image, in hex: equal where all that goes into it is equal; pure.
-
-    files: the sum of the component's files. bases: what its base images are today. media: sums by name.
-    """
-    content = {
-        "version": VERSION,
-        "files": files,
-        "dockerfile": recipe.text,
-        "requirements": hashlib.sha256(recipe.requirements).hexdigest(),  # taken though .dockerignore may drop them
-        "bases": list(bases),
-        "platform": platform,
-        "build_args": dict(build_args),
-        "stub": [] if recipe.own else stub_texts(),
-        "media": dict(media),
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def used_args(recipe: Recipe, build_args: Mapping[str, str]) -> dict[str, str]:
-    """Return the build arguments that a recipe declares: no others reach its build."""
-    declared = {
-        word.partition("=")[0]
-        for one in read_instructions(recipe.text)
-        if one.word == "ARG"
-        for word in one.rest.split()
-    }
-    return {name: value for name, value in sorted(build_args.items()) if name in declared}
-
-
-def find_in_registry(wanted: Iterable[Wanted], lookup: Lookup) -> dict[str, str]:
-    """Return the digests of the images that the registry has, by component."""
-    names = {one.recipe.component: one.reference for one in wanted}
-    found = ask_all(names.values(), lookup.find)
-    return {component: digest for component, name in names.items() if (digest := found[name])}
-
-
-def find_in_engine(wanted: Iterable[Wanted], client: "APIClient", settings: Settings) -> dict[str, str]:
-    """Return the IDs of the images that the engine has, by key.
-
-    Images that somebody made from ours have inherited our labels: taken are those with a name of ours only, or that we
-    know to have made.
-    """
-    listed = [(one["Labels"][KEY], one) for one in client.images(filters={"label": KEY})]
-    found = {}
-    for key in {one.key for one in wanted}:
-        ours = [one for label, one in listed if label == key and is_named_by_us(one, key)]
-        known = [one for label, one in listed if label == key and one["Id"] in built_ids(key, settings)]
-        newest = max(ours or known, key=lambda one: one["Created"], default=None)
-        if newest:
-            found[key] = str(newest["Id"])
-    return found
-
-
-def is_named_by_us(listed: Mapping[str, object], key: str) -> bool:
-    """Whether one of an image's names is such as we give for a key."""
-    tags = listed.get("RepoTags")
-    return isinstance(tags, list) and any(str(tag).endswith(f":{key}") for tag in tags)
 
 
 def ask_all(questions: Iterable[Key], answer: Callable[[Key], Value]) -> dict[Key, Value]:

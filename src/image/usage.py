@@ -79,7 +79,7 @@ def is_held(key: str, settings: Settings) -> bool:
 
 def note_built(key: str, image_id: str, settings: Settings) -> None:
     """Note that an image is ours, whatever names it may lose."""
-    if image_id not in built_ids(key, settings):
+    if built_ids(key, settings)[-1:] != [image_id]:
         place = _folder(settings) / key / _BUILT
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("a") as file:
@@ -87,7 +87,7 @@ def note_built(key: str, image_id: str, settings: Settings) -> None:
 
 
 def built_ids(key: str, settings: Settings) -> list[str]:
-    """Return the IDs of the images that were made for a key."""
+    """Return the IDs of the images that were made for a key, the last one last."""
     try:
         return (_folder(settings) / key / _BUILT).read_text().split()
     except FileNotFoundError:

@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from src.components import component_sum
-from src.engine import layers_of
 from src.errors import ImageError
 from src.image.base import bring_base
 from src.image.build import Order, build_image
+from src.image.calls import layers_of
+from src.image.keys import sum_media
 from src.image.lanes import Lanes
 from src.image.login import Login
 from src.image.lookup import Lookup
+from src.image.presence import Present, give_name
 from src.image.push import push_image
 from src.image.streams import Streams
-from src.image.survey import Wanted, sum_media
+from src.image.survey import Wanted
 from src.image.usage import BUILDER, KEY, builder_of, note_built
 from src.settings import Settings
 from src.step import cores
@@ -70,7 +72,7 @@ class Workshop:
         self._pushes = threading.Semaphore(PUSHES)
         self._lanes = Lanes()
 
-    def make(self, wanted: Sequence[Wanted], built: Mapping[str, str]) -> dict[str, Made]:
+    def make(self, wanted: Sequence[Wanted], built: Mapping[str, Present]) -> dict[str, Made]:
         """Build what is not built, by key, and push it all where asked; return what is there then, by component.
 
         The first failure ends the rest. Raises ImageError, FetchError.
@@ -104,13 +106,13 @@ class Workshop:
             raise ImageError("another image has failed")  # nobody hears it: that error was first
         return job()
 
-    def _make(self, one: Wanted, built: Mapping[str, str]) -> Made:
-        image_id = built.get(one.key)
-        if image_id is None:
+    def _make(self, one: Wanted, built: Mapping[str, Present]) -> Made:
+        present = built.get(one.key)
+        if present is None:
             with self._builds:
                 image_id = self._unless_ended(functools.partial(self._build, one))
         else:
-            self._client.tag(image_id, one.reference.name, one.reference.tag)
+            image_id = give_name(one, present, self._client)
         if not self._push:
             return Made(id=image_id, digest=None)
         with self._lanes.use(layers_of(self._client, image_id)), self._pushes:
