@@ -45,16 +45,21 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_media_options(parser)
     parser.add_argument("--dry-run", action="store_true", help="print what would be done; touch nothing")
     parser.add_argument("--fresh", action="store_true", help="start from nothing, whatever earlier runs left")
+    parser.add_argument(
+        "--detach", action="store_true", help="kubeflow: do not wait; the same command without it brings the outputs"
+    )
+    parser.add_argument("--keep-volume", action="store_true", help="kubeflow: do not delete the volume at the end")
 
 
 def add_target_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that says where steps run."""
     parser.add_argument(
         "--target",
-        choices=("auto", "docker", "process"),
+        choices=("auto", "kubeflow", "docker", "process"),
         default="auto",
-        help="where steps run: docker: in containers on this machine; process: as plain child processes; "
-        "auto: docker where an engine is set up, else process (default: auto)",
+        help="where steps run: kubeflow: on a cluster; docker: in containers on this machine; process: as plain child "
+        "processes; auto: kubeflow when KFP_API_URL is set, docker where an engine is set up, else process "
+        "(default: auto)",
     )
 
 
@@ -106,7 +111,11 @@ def _make_request(args: argparse.Namespace) -> Request:
     from src.dag import load_dag
     from src.settings import load_settings
 
-    settings = load_settings(args.env_file, os.environ)
+    settings = replace(
+        load_settings(args.env_file, os.environ),
+        detach=getattr(args, "detach", False),
+        keep_volume=getattr(args, "keep_volume", False),
+    )
     dag = load_dag(args.input)
     import logging
 
@@ -170,7 +179,7 @@ def _signals_raise() -> Iterator[None]:
 
 
 def _show(error: "AutopipeError") -> None:
-    lines = [f"error: {error.message}", *(f"  {line}" for line in error.details)]
+    lines = [f"error: {error.message}" if error.status else error.message, *(f"  {line}" for line in error.details)]
     if error.hint:
         lines.append(f"hint: {error.hint}")
     sys.stderr.write("\n".join(lines) + "\n")

@@ -17,7 +17,7 @@ from src import step as launcher
 from src.cli import Request, add_common_options, add_run_options, run_program
 from src.components import component_sum
 from src.dag import Dag
-from src.errors import AutopipeError, FetchError, OutputError, RunError, before_work
+from src.errors import AutopipeError, Detached, FetchError, OutputError, RunError, before_work
 from src.fetch import fetched_commit, fetched_folders
 from src.git_url import clean_url
 from src.lock import dag_folder, lock_dag
@@ -86,7 +86,7 @@ def run_pipeline(
             _verify(run, document)
         except AutopipeError as error:
             with contextlib.suppress(OutputError):  # a disk that is full is told by the first who met it
-                _close(run, "interrupted" if error.status > 128 else "failed", _records(run, plan, sums))
+                _close(run, _state_after(error), _records(run, plan, sums))
             raise
         _close(run, "done", steps)
     point_latest(run)
@@ -124,6 +124,12 @@ def step_keys(plan: Plan, sums: Mapping[str, str], environments: Mapping[str, st
 
 def _records(run: Run, plan: Plan, sums: Mapping[str, str]) -> list[dict[str, Any]]:
     return [{**step, "component": sums[step["step"]]} for step in step_records(run, plan)]
+
+
+def _state_after(error: AutopipeError) -> str:
+    if isinstance(error, Detached):
+        return "detached"
+    return "interrupted" if error.status > 128 else "failed"
 
 
 def _close(run: Run, state: str, steps: list[dict[str, Any]]) -> None:

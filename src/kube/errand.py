@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from src.images import Image
 from src.kube.claim import ClaimSpec, default_size
+from src.kube.cluster import Cluster
 from src.kube.labels import CLAIM, Origin, origin_of
+from src.kube.load import load_images, loads_images
 from src.kube.pipeline import Pipeline, compile_pipeline, task_names
 from src.kube.placement import find_placement
 from src.kube.pod import HelperSpec
@@ -22,15 +25,24 @@ from src.step import SAVE_MEDIA, Record
 
 @dataclass(frozen=True, kw_only=True)
 class Errand:
-    """images: the reference of each step's image. loaded: they are on the nodes, and in no registry."""
+    """All that a job has to know; what it has to make bears names that follow from it."""
 
     run: Run
     plan: Plan
     document: Record  # plan.json
     settings: Settings
     progress: Progress
-    images: Mapping[str, str]
-    loaded: bool
+    images: Mapping[str, Image]  # of each step
+
+    @property
+    def loaded(self) -> bool:
+        """Whether images are loaded into the nodes, and are in no registry."""
+        return loads_images(self.settings)
+
+    def reference(self, step: str) -> str:
+        """Return the name of a step's image in pods: by digest, or by tag where it was loaded."""
+        image = self.images[step]
+        return image.reference if self.loaded else image.digest or image.reference
 
     @property
     def path(self) -> Path:
@@ -67,6 +79,10 @@ class Errand:
         tasks = {name: {**task, "parallel": task["parallel"] or 1} for name, task in self.document["tasks"].items()}
         return {**self.document, "run": state.run, "tasks": tasks}
 
+    def load(self, cluster: Cluster) -> None:
+        """Load the images into the nodes, where that is how they get there; raises ImageError."""
+        load_images([(image.reference, image.id or "") for image in self.images.values()], cluster, self.settings)
+
     def claim_spec(self, state: ClusterRun) -> ClaimSpec:
         """Return the claim of a run."""
         media = sum(entry["size"] for entry in self.document["media"])
@@ -83,7 +99,7 @@ class Errand:
         return HelperSpec(
             claim=state.claim,
             origin=self.origin(state.run),
-            image=self.images[SAVE_MEDIA],
+            image=self.reference(SAVE_MEDIA),
             placement=find_placement(self.plan, self.settings.access_mode),
             pull_secret=self.settings.image_pull_secret,
             pull_policy="IfNotPresent" if self.loaded else None,
@@ -93,7 +109,7 @@ class Errand:
         """Compile the pipeline of a run; it is kept in the run's folder too."""
         made = compile_pipeline(
             self.plan,
-            images=self.images,
+            images={name: self.reference(name) for name in self.images},
             claim=state.claim,
             pull_secret=self.settings.image_pull_secret,
             pull_policy="IfNotPresent" if self.loaded else None,

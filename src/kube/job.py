@@ -70,9 +70,20 @@ class Job:
         else:
             self._leave_behind()
 
+    def tidy(self) -> None:
+        """End and delete what an earlier client left, for nothing of it is needed; what cannot be is told."""
+        state = read_state(self._errand.path)
+        if state is None or self._errand.settings.keep_volume:
+            return
+        found = self._find_run(state)
+        if found and not found.is_final:
+            end_run(self._api, found.id, self._stop)
+        leave(self._errand.path, state, self._cluster)
+
     # --- What an earlier client left ---
 
     def _go(self) -> bool:
+        self._errand.load(self._cluster)
         earlier = self._look_back()
         found = self._find_run(earlier) if earlier else None
         same = earlier is not None and earlier.plan == self._errand.sum

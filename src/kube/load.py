@@ -10,6 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from src.errors import ImageError
+from src.kube.cluster import Cluster
+from src.kube.refusal import ApiError
+from src.progress import count
 from src.record import write_text
 from src.settings import Settings
 
@@ -35,34 +38,60 @@ def load_command(context: str | None, settings: Settings) -> list[str] | None:
     return None
 
 
-def load_images(
-    images: Iterable[tuple[str, str]],
-    command: Sequence[str],
-    cluster: str,
-    settings: Settings,
-    *,
-    there: frozenset[str],
-) -> None:
+def loads_images(settings: Settings) -> bool:
+    """Say whether images are loaded into the nodes, so that none is pushed."""
+    return load_command(context_name(settings), settings) is not None
+
+
+def load_images(images: Iterable[tuple[str, str]], cluster: Cluster, settings: Settings) -> None:
     """Load images, (name, id) each, into the nodes of a cluster unless they are there; raises ImageError.
 
-    cluster: what names it. there: names of images that all its nodes are known to have; what was
-    loaded there under the same name is remembered by id, so that one that was built again is loaded again.
+    What was loaded is remembered by id, so that an image that was built again under its name is loaded again.
     """
+    command = load_command(context_name(settings), settings)
+    if command is None:
+        return
     path = settings.cache_dir / MEMORY
-    memory = _read_memory(path)
-    wanted = dict(images)
-    missing = [name for name, its in wanted.items() if name not in there or memory.get(f"{cluster} {name}") != its]
+    memory, there, wanted = _read_memory(path), images_there(cluster), dict(images)
+    missing = [
+        name
+        for name, its in wanted.items()
+        if memory.get(f"{cluster.host} {name}") != its or (there is not None and _short(name) not in there)
+    ]
     if not missing:
         return
     started = time.monotonic()
-    log.info("loading %s into the nodes of %s", ", ".join(sorted(missing)), cluster)
+    log.info("loading %s into the nodes", count(len(missing), "image"))
     # minikube takes one name at a time.
     for names in [[name] for name in missing] if command[0] == "minikube" else [missing]:
         _run([*command, *names])
     log.info("loaded in %.1f s", time.monotonic() - started)
-    memory = {**_read_memory(path), **{f"{cluster} {name}": wanted[name] for name in missing}}
+    memory = {**_read_memory(path), **{f"{cluster.host} {name}": wanted[name] for name in missing}}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(dict(list(memory.items())[-OLD:])))
+
+
+def images_there(cluster: Cluster) -> set[str] | None:
+    """Return the names of the images that all nodes have; None where the user may not look at nodes.
+
+    A kubelet tells of 50 images at most: one more is taken for missing, and loaded again, which does no harm.
+    """
+    try:
+        nodes = cluster.ask("GET", "/api/v1/nodes", "look at the nodes")["items"]
+    except ApiError as error:
+        if error.code != 403:
+            raise
+        return None
+    found = [
+        {_short(name) for image in (node.get("status") or {}).get("images") or () for name in image.get("names") or ()}
+        for node in nodes
+    ]
+    return set.intersection(*found) if found else None
+
+
+def _short(name: str) -> str:
+    """Return an image's name as it is without the registry that a runtime adds."""
+    return name.removeprefix("docker.io/").removeprefix("library/")
 
 
 def _run(command: Sequence[str]) -> None:

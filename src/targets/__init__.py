@@ -11,7 +11,7 @@ from src.progress import Progress
 from src.record import Run
 from src.settings import Settings
 from src.step import Record
-from src.targets import docker, process
+from src.targets import docker, kubeflow, process
 
 
 class Target(Protocol):
@@ -41,7 +41,7 @@ class Target(Protocol):
         """
 
 
-TARGETS: Final[dict[str, Target]] = {"docker": docker, "process": process}
+TARGETS: Final[dict[str, Target]] = {"kubeflow": kubeflow, "docker": docker, "process": process}
 
 
 def choose_target(name: str, settings: Settings, *, fetched: bool) -> tuple[str, str]:
@@ -53,7 +53,7 @@ def choose_target(name: str, settings: Settings, *, fetched: bool) -> tuple[str,
     """
     if name != "auto":
         return name, f"--target {name}"
-    if settings.kfp_api_url and "kubeflow" in TARGETS:
+    if settings.kfp_api_url:
         return "kubeflow", "KFP_API_URL is set"
     engine = find_engine(settings)
     if engine:

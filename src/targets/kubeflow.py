@@ -1,7 +1,8 @@
 """Target kubeflow: a pipeline on Kubeflow Pipelines over one volume, whose outputs are brought here."""
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,13 @@ from src.plan import Plan
 from src.progress import Progress
 from src.record import Run
 from src.settings import Settings
-from src.step import Record
+from src.step import Cancel, Record
 from src.stored import lay_all
 
 if TYPE_CHECKING:
     from src.images import Image
+    from src.kube.errand import Errand
+    from src.kube.job import Job
 
 log = logging.getLogger("autopipe")
 
@@ -30,7 +33,7 @@ def environments(plan: Plan, folders: Mapping[str, Path], settings: Settings, *,
     task_names(plan)
     find_placement(plan, settings.access_mode)
     push = not loads_images(settings)
-    found = (build_images if make else find_images)(plan, folders, settings, push=push)
+    found = (build_images if make else find_images)(plan, folders, settings, push=push, carry_media=True)
     return {name: _environment_id(image) for name, image in found.items()}
 
 
@@ -51,14 +54,7 @@ def run(
     stored = lay_all(run.store, document, run.folder)
     if stored:
         log.info("the results of all steps are here already: nothing to run on the cluster")
-    media = {entry["name"]: run.store.media / entry["sha256"] for entry in document["media"]}
-    images = build_images(
-        plan,
-        folders,
-        settings,
-        push=not loads_images(settings),
-        media=media if settings.media_transport == "image" else None,
-    )
+    images = build_images(plan, folders, settings, push=not loads_images(settings), carry_media=True)
     errand = Errand(
         run=run,
         plan=plan,
@@ -73,3 +69,36 @@ def run(
         return
     with hold_images(plan.dag, [image.key for image in images.values()], settings):
         _work(errand)
+
+
+def _work(errand: "Errand") -> None:
+    from src.kube.patience import StoppedError
+
+    with cancelled_by_signals() as cancel:
+        try:
+            with _open_job(errand, cancel) as job:
+                job.go()
+        except StoppedError:
+            if not cancel.is_set():
+                raise
+
+
+def _tidy(errand: "Errand") -> None:
+    with cancelled_by_signals() as cancel:
+        try:
+            with _open_job(errand, cancel) as job:
+                job.tidy()
+        except AutopipeError as error:
+            log.warning("what an earlier run left on the cluster could not be removed: %s", error.message)
+
+
+@contextlib.contextmanager
+def _open_job(errand: "Errand", cancel: Cancel) -> "Iterator[Job]":
+    from src.kube.api import Api
+    from src.kube.cluster import open_cluster
+    from src.kube.job import Job
+    from src.kube.server import read_server
+
+    cluster = open_cluster(errand.settings, cancel)
+    with Api(read_server(errand.settings), stop=cancel) as api:
+        yield Job(errand, api, cluster, cancel)
