@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from src.cli import Request, add_common_options, add_run_options, run_program
+from src.cli import Request, add_build_options, add_common_options, add_run_options, run_program
 
 DESCRIPTION = "Carry media through the graph of components that a DAG file describes."
 STATUSES = """exit status: 0 done, outputs verified; 2 arguments, DAG file or settings; 3 media or components not here;
@@ -37,7 +37,7 @@ def run(request: Request) -> None:
         log.info("2. download components%s", "" if dag.repository else ": no repository is named")
         fetch_components(dag, settings)
         log.info("3. docker build: %s", "environments, for no image is used" if target == "process" else "images")
-        build_images(dag, settings, target)
+        build_images(dag, settings, target, rebuild=request.rebuild)
         log.info("4. pipeline manager")
         result = run_pipeline(dag, settings, target, output=request.output, fresh=request.fresh, live=request.live)
         print_result(result)
@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="autopipe.py", description=DESCRIPTION, epilog=STATUSES)
     add_common_options(parser)
     add_run_options(parser)
+    add_build_options(parser)
     return run_program(run, parser, argv)
 
 

@@ -1,24 +1,26 @@
-"""Stage 3, docker build: makes what each component runs in."""
+"""Stage 3, docker build: makes what each component runs in: images, pushed for a cluster, or environments."""
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 
-from src.cli import Request, add_common_options, add_target_option, run_program
+from src.cli import Request, add_build_options, add_common_options, add_target_option, run_program
 from src.dag import Dag
 from src.settings import Settings
 
 
-def build_images(dag: Dag, settings: Settings, target: str) -> None:
-    """Make the environments of a DAG's components for a target; those that are there already are left alone.
+def build_images(dag: Dag, settings: Settings, target: str, *, rebuild: bool = False) -> None:
+    """Make what a DAG's components run in on a target; what is there already is left alone, unless it is to be rebuilt.
 
-    Raises ImageError when one cannot be made, FetchError when a component is not here.
+    Raises ImageError when one cannot be made or pushed, FetchError when a component is not here, ConfigError before any
+    work when it is not clear where images shall go.
     """
     from src.pipeline_manager import find_folders
     from src.plan import make_plan
     from src.targets import TARGETS
 
     folders = find_folders(dag, settings)
-    TARGETS[target].environments(make_plan(dag), folders, settings, make=True)
+    TARGETS[target].environments(make_plan(dag), folders, replace(settings, rebuild=rebuild), make=True)
 
 
 def build(request: Request) -> None:
@@ -27,7 +29,7 @@ def build(request: Request) -> None:
 
     dag, settings = request.dag, request.settings
     target, _ = choose_target(request.target, settings, fetched=dag.repository is not None)
-    build_images(dag, settings, target)
+    build_images(dag, settings, target, rebuild=request.rebuild)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="docker_build.py", description="Stage 3: make what the components run in.")
     add_common_options(parser)
     add_target_option(parser)
+    add_build_options(parser)
     return run_program(build, parser, argv)
 
 
