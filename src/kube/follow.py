@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -63,6 +63,8 @@ class Follower:
     timeout: float | None
     began: float
     echo: Callable[[bytes], None] | None
+    ended: Callable[[Collection[str]], None]
+    """Told in each round which tasks have ended by now."""
     cancelled: bool = False
     """Whether the server was seen ending the run, which we had not asked for."""
 
@@ -79,6 +81,8 @@ class Follower:
             pods = self.look.pods() or pods
             self.read_volume()
             self.cancelled = self.cancelled or state.state in ("CANCELING", "CANCELED")
+            if state.state == "SUCCEEDED":
+                return state, pods
             if state.is_final:
                 if self.stop.wait(SETTLE):
                     raise StoppedError("stopped")
@@ -123,6 +127,7 @@ class Follower:
             elif path.startswith(LOGS):
                 self._write_log(Path(path).name, at, data)
         self.journals.tell()
+        self.ended(self.journals.ends)
 
     def _write_log(self, name: str, at: int, data: bytes) -> None:
         with (self.logs / name).open("r+b" if (self.logs / name).exists() else "w+b") as file:

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from src import step as launcher
@@ -20,6 +21,39 @@ from src.store import Store
 log = logging.getLogger("autopipe")
 PLAN = ".autopipe/plan.json"
 ARRIVING = "arriving"  # below the store: large files on their way, which another process goes on with
+
+
+class EarlyBird:
+    """Brings outputs while the run goes on, so that little is left to bring at its end; a context manager.
+
+    What goes wrong is left to the end, which asks for all that is not here.
+    """
+
+    def __init__(self, helper: Helper, errand: Errand) -> None:
+        self._helper = helper
+        self._errand = errand
+        self._asked: set[str] = set()
+        self._pool = ThreadPoolExecutor(1)
+        self._work: Future[None] | None = None
+
+    def __enter__(self) -> "EarlyBird":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True)
+
+    def look(self, ended: Collection[str]) -> None:
+        """Begin to bring what the tasks that have ended made, unless that is under way."""
+        new = set(ended) - self._asked
+        if new and (self._work is None or self._work.done()):
+            self._asked |= new
+            self._work = self._pool.submit(self._bring, sorted(new))
+
+    def _bring(self, tasks: list[str]) -> None:
+        try:
+            bring_home(self._helper, _home(self._errand), self._errand.document, tasks, strict=False)
+        except AutopipeError as error:
+            log.debug("what %s made is brought later: %s", ", ".join(tasks), error.message)
 
 
 def bring_outputs(helper: Helper, errand: Errand, state: ClusterRun) -> None:

@@ -17,14 +17,14 @@ from src.kube.ending import end_run, keep, leave, remove_helpers
 from src.kube.errand import Errand
 from src.kube.follow import Follower, GoneError, StuckError, TimeoutRunError
 from src.kube.helper import Helper, open_helper
-from src.kube.home import bring_outputs, bring_results, take_over
+from src.kube.home import EarlyBird, bring_outputs, bring_results, take_over
 from src.kube.journals import Journals
 from src.kube.labels import claim_name
 from src.kube.look import PodLook
 from src.kube.patience import Stop, StoppedError
 from src.kube.pipeline import Pipeline
 from src.kube.prepare import prepare
-from src.kube.runs import RunState
+from src.kube.runs import Experiment, RunState
 from src.kube.state import LEAVING, PREPARING, RUNNING, SUBMITTING, ClusterRun, read_state, write_state
 from src.kube.tidings import Growth
 from src.kube.verdict import Pod, explain_run, missing_ends, pods_of_tasks
@@ -144,7 +144,9 @@ class Job:
             )
         state = write_state(errand.path, state)
         with ThreadPoolExecutor(1) as pool:
+            # The SDK's import and the login take about as long as the helper pod's start.
             compiled = pool.submit(errand.pipeline, state)
+            experiment = pool.submit(self._api.experiment, errand.plan.dag.name[:128], self._cluster.namespace)
             if earlier:
                 log.info("going on from the kept volume, claim %s", state.claim)
                 remove_helpers(self._cluster, state.claim)
@@ -157,12 +159,11 @@ class Job:
                 prepare(helper, errand.document_of(state), errand.media)
                 helper.settle()
                 self._used = True
-                state = self._submit(state, compiled.result())
+                state = self._submit(state, compiled.result(), experiment.result())
                 return self._accompany(helper, state, state.id or "")
 
-    def _submit(self, state: ClusterRun, pipeline: Pipeline) -> ClusterRun:
+    def _submit(self, state: ClusterRun, pipeline: Pipeline, experiment: Experiment) -> ClusterRun:
         errand = self._errand
-        experiment = self._api.experiment(errand.plan.dag.name[:128], self._cluster.namespace)
         state = write_state(errand.path, dataclasses.replace(state, phase=SUBMITTING, began=time.time()))
         made = self._api.create_run(
             state.name, experiment, pipeline_spec=pipeline.spec, platform_spec=pipeline.platform
@@ -188,10 +189,11 @@ class Job:
                 f"run {run_id} goes on on the cluster: {errand.page(run_id)}",
                 hint="the same command without --detach waits for it and brings its outputs here",
             )
-        follower = self._make_follower(helper, state, run_id)
         errand.progress.begin(len(errand.document["tasks"]))
         try:
-            final, pods = follower.follow(run_id)
+            with EarlyBird(helper, errand) as bird:
+                follower = self._make_follower(helper, state, run_id, bird)
+                final, pods = follower.follow(run_id)
         except (StuckError, TimeoutRunError) as error:
             log.info("%s", error.message)
             end_run(self._api, run_id, self._stop)
@@ -207,7 +209,7 @@ class Job:
         self._judge(helper, state, final, pods, follower)
         return False
 
-    def _make_follower(self, helper: Helper, state: ClusterRun, run_id: str) -> Follower:
+    def _make_follower(self, helper: Helper, state: ClusterRun, run_id: str, bird: EarlyBird) -> Follower:
         errand = self._errand
         return Follower(
             api=self._api,
@@ -219,6 +221,7 @@ class Job:
             timeout=errand.settings.run_timeout,
             began=state.began,
             echo=errand.progress.echo,
+            ended=bird.look,
         )
 
     def _judge(self, helper: Helper, state: ClusterRun, final: RunState, pods: list[Pod], follower: Follower) -> None:
