@@ -26,6 +26,7 @@ class Request:
     output: Path
     target: str
     fresh: bool
+    rebuild: bool
     dry_run: bool
     live: bool  # there is a terminal that lines can be redrawn on
 
@@ -61,6 +62,11 @@ def add_target_option(parser: argparse.ArgumentParser) -> None:
         "processes; auto: kubeflow when KFP_API_URL is set, docker where an engine is set up, else process "
         "(default: auto)",
     )
+
+
+def add_build_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of stage 3."""
+    parser.add_argument("--rebuild", action="store_true", help="build all images anew, whatever is there")
 
 
 def add_media_options(parser: argparse.ArgumentParser) -> None:
@@ -132,6 +138,7 @@ def _make_request(args: argparse.Namespace) -> Request:
         output=output.expanduser().absolute(),
         target=getattr(args, "target", "auto"),
         fresh=getattr(args, "fresh", False),
+        rebuild=getattr(args, "rebuild", False),
         dry_run=getattr(args, "dry_run", False),
         live=sys.stderr.isatty() and not quiet and os.environ.get("TERM") != "dumb",
     )
