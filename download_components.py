@@ -1,6 +1,7 @@
 """Stage 2, download components: brings the components of a DAG file here, from its repository where it names one."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from src.cli import Request, add_common_options, run_program
@@ -10,8 +11,9 @@ __all__ = ["fetch_components", "main"]
 
 
 def download(request: Request) -> None:
-    """Run stage 2 alone."""
-    fetch_components(request.dag, request.settings)
+    """Run stage 2 alone; print the folder of each component."""
+    for name, folder in fetch_components(request.dag, request.settings).items():
+        sys.stdout.write(f"{name} {folder}\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -45,6 +45,10 @@ class Tree:
         """Whether there is a folder at a path, the root included."""
         return path == "" or (path in self.entries and self.entries[path].mode == FOLDER)
 
+    def is_submodule(self, path: str) -> bool:
+        """Whether there is a submodule at a path."""
+        return path in self.entries and self.entries[path].mode == SUBMODULE
+
     def below(self, folder: str) -> Iterator[tuple[str, Entry]]:
         """Give the files, links and submodules below a folder, by their whole paths."""
         for path, entry in self.entries.items():

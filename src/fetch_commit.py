@@ -122,7 +122,9 @@ def _find_folders(tree: Tree, wants: Sequence[Want], at: str) -> dict[str, str]:
         except LinkError as error:
             problems[want] = f"the link {error} -> {tree.link_at(str(error))} leaves the repository"
             continue
-        if folder is None and not want.has_local:
+        if any(tree.is_submodule(place + want.name) for place in PLACES) and folder is None:
+            problems[want] = "it is a submodule, which is not fetched: put the files themselves there"
+        elif folder is None and not want.has_local:
             problems[want] = f"not there; looked for {', '.join(place + want.name for place in PLACES)}"
             hint = hint or _suggest(tree, want.name)
         elif folder is not None and not want.has_command and not has_program(tree, folder):

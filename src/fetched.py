@@ -106,16 +106,20 @@ class FetchedStore:
     def show(self, commit: str, name: str) -> bool:
         """Make components/<name> a link to a fetched component; False when the user has something of that name."""
         path, target = self.components / name, f"{FOLDER}/{commit}/{name}"
-        if self.has_local(name):
-            return False
-        if os.path.lexists(path) and str(path.readlink()) == target:
-            return True
-        with tempfile.TemporaryDirectory(prefix=PREFIX, dir=self.root, ignore_cleanup_errors=True) as folder:
-            spare = Path(folder) / "link"
-            try:
-                spare.symlink_to(target)
-            except OSError as error:  # a file system without links; people can look into .fetched
-                log.debug("no link %s: %s", path, error)
-                return True
-            spare.replace(path)
+        try:
+            if not os.path.lexists(path):
+                path.symlink_to(target)
+            elif not self.is_link_of_ours(name):
+                return False
+            elif str(path.readlink()) != target:
+                with tempfile.TemporaryDirectory(prefix=PREFIX, dir=self.root, ignore_cleanup_errors=True) as folder:
+                    spare = Path(folder) / "link"
+                    spare.symlink_to(target)
+                    spare.replace(path)
+        except FileExistsError:  # another process made it just now
+            return not self.has_local(name)
+        except (
+            OSError
+        ) as error:  # no right to write here, or no links on this file system; people can look into .fetched
+            log.debug("no link %s: %s", path, error)
         return True

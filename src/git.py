@@ -91,7 +91,8 @@ class GitFolder:
             "GIT_NAMESPACE": "",
             "GIT_ALLOW_PROTOCOL": ":".join(PROTOCOLS),
             "GIT_TERMINAL_PROMPT": "0",
-            "GIT_ASKPASS": "false",  # a program: it says no at once, where a window would wait for ever
+            # A program: it says no at once, where a window would wait for ever. What the user chose for git stays.
+            "GIT_ASKPASS": os.environ.get("GIT_ASKPASS") or "false",
             "SSH_ASKPASS": "false",
             "GCM_INTERACTIVE": "never",
             "GIT_LFS_SKIP_SMUDGE": "1",
@@ -101,7 +102,7 @@ class GitFolder:
         for role in ("AUTHOR", "COMMITTER"):
             values |= {f"GIT_{role}_NAME": "autopipe", f"GIT_{role}_EMAIL": "autopipe@localhost"}
             values |= {f"GIT_{role}_DATE": "@0 +0000"}
-        if self.repository.username or self.repository.password:
+        if self.repository.has_login:
             values[USERNAME] = self.repository.username or ""
             values[PASSWORD] = self.repository.password or ""
         return values

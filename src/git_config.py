@@ -52,7 +52,7 @@ def make_config(repository: Repository, *, object_format: str = "sha1", ssh_comm
 
 def _credentials(repository: Repository) -> str:
     """Return the section that lets git ask us for the credentials, by a helper that reads the environment."""
-    if not (repository.username or repository.password):
+    if not repository.has_login:
         return ""
     answer = f'printf \'username=%s\\npassword=%s\\n\' "${USERNAME}" "${PASSWORD}"'
     helper = f'!f() {{ test "$1" != get || {answer}; }}; f'

@@ -22,7 +22,7 @@ class Repository:
     """A repository of components; url has no credentials and is fit for messages, records and keys."""
 
     url: str
-    username: str | None = field(default=None, repr=False)  # of http and https only
+    username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
 
     @property
@@ -32,6 +32,11 @@ class Repository:
         return _ALIASES.get(match[1].lower(), match[1].lower()) if match else "ssh"
 
     @property
+    def has_login(self) -> bool:
+        """Whether there is something for git to log in with; it takes it for http and https only."""
+        return self.protocol in ("http", "https") and bool(self.username or self.password)
+
+    @property
     def host_url(self) -> str:
         """Protocol, host and port: what the credentials are good for."""
         parts = urlsplit(self.url)
@@ -39,7 +44,7 @@ class Repository:
 
     def mask(self, text: str) -> str:
         """Return a text of git's with the credentials blotted out."""
-        secret = self.password or self.username
+        secret = self.password or (self.username if self.has_login else None)  # a token may stand for the name
         for form in {secret, quote(secret, safe="")} if secret else ():
             if len(form) > 3:  # shorter ones would blot out half of the text
                 text = text.replace(form, "***")

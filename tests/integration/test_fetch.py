@@ -13,7 +13,7 @@ from src.dag import Options
 from src.errors import FetchError
 from src.fetch import fetch_components, fetched_commit, fetched_folders
 from tests.integration.git_hosts import MAIN, GitHost, Link, Program, Site, Upstream, contents, git
-from tests.integration.lfs_server.serve import PASSWORD, USER
+from tests.integration.lfs_server.serve import PASSWORD, TOKEN, USER
 
 pytestmark = pytest.mark.usefixtures("clean_git")
 
@@ -414,6 +414,25 @@ def test_a_name_alone_lets_the_users_helper_give_the_password(
         config.write(f'[credential]\n\thelper = "!f() {{ {answer}; }}; f"\n')
     url = git_host.url(upstream, "closed").replace("://", f"://{USER}@")
     assert contents(fetch_components(site.dag(url, "a"), site.settings)["a"]) == A
+
+
+def test_a_token_in_the_place_of_the_name(git_host: GitHost, upstream: Upstream, site: Site) -> None:
+    fill(upstream)
+    url = git_host.url(upstream, "closed").replace("://", f"://{TOKEN}@")
+    folders = fetch_components(site.dag(url, "a", "b"), site.settings)
+    assert contents(folders["b"])["m.onnx"] == MODEL
+    assert not [path for path in site.folder.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
+
+
+def test_the_users_askpass_stays(
+    git_host: GitHost, upstream: Upstream, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(upstream)
+    program = tmp_path / "askpass"
+    program.write_text(f"#!/bin/sh\ncase $1 in Username*) echo '{USER}' ;; *) echo '{PASSWORD}' ;; esac\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("GIT_ASKPASS", str(program))
+    assert contents(fetch_components(site.dag(git_host.url(upstream, "closed"), "a"), site.settings)["a"]) == A
 
 
 def test_inside_a_hook_of_git(

@@ -234,6 +234,10 @@ def test_submodules(git_host: GitHost, upstream: Upstream, site: Site) -> None:
     git(upstream.work, "commit", "-q", "-m", "x")
     upstream.push()
     assert "a/module is a submodule" in fails(site, git_host.url(upstream), "a").message
+    git(upstream.work, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},src/m")
+    git(upstream.work, "commit", "-q", "-m", "x")
+    upstream.push()
+    assert "it is a submodule" in fails(site, git_host.url(upstream), "m").message
 
 
 @pytest.mark.parametrize("name", [".git", ".GIT", ".Git"])
@@ -457,7 +461,9 @@ def test_the_program(
     dag = write_dag(site, git_host.url(upstream), "a")
     assert main(["-i", str(dag)]) == 0
     assert contents(site.components / "a") == {"main.py": MAIN}
-    assert "error" not in capfd.readouterr().err
+    shown = capfd.readouterr()
+    assert shown.out == f"a {site.components}/.fetched/{git(upstream.work, 'rev-parse', 'HEAD')}/a\n"
+    assert "error" not in shown.err
     assert main(["-i", str(write_dag(site, git_host.url(upstream), "b"))]) == 3
     shown = capfd.readouterr()
     assert shown.out == ""

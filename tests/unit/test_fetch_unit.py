@@ -99,6 +99,7 @@ def test_masks() -> None:
     text = "fatal: https://me:to%2Fp%20secret@host/a: to/p secret; http://x:y@z/ ssh://git@host/ ssh://a:b@c"
     assert repository.mask(text) == "fatal: https://***@host/a: ***; http://***@z/ ssh://git@host/ ssh://a:***@c"
     assert Repository(url="https://h/", username="token1").mask("a token1 b") == "a *** b"
+    assert Repository(url="ssh://git@h/", username="git", password="topsecret").mask("git topsecret") == "git ***"
     assert Repository(url="https://h/", username="reader", password="p").mask("a reader p") == "a reader p"
 
 

@@ -4,7 +4,7 @@ python serve.py ROOT [CERTIFICATE KEY]; the first line on stdout is the port, th
 are /<manner>/<organization>/<name>.git, for ROOT/<organization>/<name>.git; a manner is
 
   open     as a usual server
-  closed   the same, for those who log in as USER and PASSWORD
+  closed   the same, for those who log in as USER and PASSWORD, or with TOKEN in the place of the name
   old      protocol version 0 only
   plain    files and nothing else: git's "dumb" protocol (also with an empty file `only-files` in the repository)
   broken   status 503 for everything
@@ -27,6 +27,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.util import shift_path_info
 
+TOKEN = "t0ken-of-somebody"
 USER, PASSWORD = "reader", "s3cret/wörd@"
 
 Environ = dict[str, Any]
@@ -94,9 +95,9 @@ class Front:
 
 
 def knows(environ: Environ) -> bool:
-    """Whether the request has the right name and password."""
-    proof = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-    return bool(environ.get("HTTP_AUTHORIZATION") == f"Basic {proof}")
+    """Whether the request has the right name and password, or the token."""
+    proofs = [base64.b64encode(login.encode()).decode() for login in (f"{USER}:{PASSWORD}", f"{TOKEN}:")]
+    return environ.get("HTTP_AUTHORIZATION") in [f"Basic {proof}" for proof in proofs]
 
 
 def refuse(start: Start, status: str, *headers: tuple[str, str]) -> Body:
