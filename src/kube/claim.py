@@ -62,11 +62,16 @@ def claim_body(spec: ClaimSpec, now: float) -> Record:
             "labels": {**spec.origin.labels(), STATE: ACTIVE, EXPIRY: expiry_label(now + KEPT_SECONDS)},
             "annotations": spec.origin.texts(),
         },
-        "spec": {"accessModes": [spec.access_mode], "resources": {"requests": {"storage": str(spec.size)}}},
+        "spec": {"accessModes": [spec.access_mode], "resources": {"requests": {"storage": storage_text(spec.size)}}},
     }
     if spec.storage_class:
         body["spec"]["storageClassName"] = spec.storage_class
     return body
+
+
+def storage_text(size: int) -> str:
+    """Return bytes as a quantity of Kubernetes, in Gi where it is whole."""
+    return f"{size // GIB}Gi" if size % GIB == 0 else str(size)
 
 
 def create_claim(cluster: Cluster, spec: ClaimSpec) -> None:

@@ -102,22 +102,36 @@ class Cluster:
         data = None if body is None else json.dumps(body).encode()
 
         def attempt() -> Record:
-            import urllib3
-
-            answer = self.send(method, where, headers=headers, body=data)
-            try:
-                text = answer.data.decode("utf-8", "replace")
-            except (urllib3.exceptions.HTTPError, OSError) as error:
-                raise unreachable(error, self.host) from error
-            if answer.status >= 400:
-                raise explain_refusal(answer.status, text, doing, self.namespace)
+            text = self._text(method, where, doing, headers=headers, body=data)
             try:
                 document: Record = json.loads(text)
             except ValueError as error:
-                raise explain_refusal(answer.status, text, doing, self.namespace) from error
+                raise explain_refusal(200, text, doing, self.namespace) from error
             return document
 
         return self.patiently(attempt)
+
+    def log_of(self, pod: str, lines: int = 20) -> list[str]:
+        """Return the last lines that a pod printed; none where that cannot be told."""
+        try:
+            text = self._text("GET", f"{self.path('pods', pod)}/log?tailLines={lines}", f"read the log of {pod}")
+        except (ApiError, CutError):
+            return []
+        return [line for line in text.splitlines() if line.strip()]
+
+    def _text(
+        self, method: str, where: str, doing: str, *, headers: Mapping[str, str] | None = None, body: Any = None
+    ) -> str:
+        import urllib3
+
+        answer = self.send(method, where, headers=headers or {}, body=body)
+        try:
+            text: str = answer.data.decode("utf-8", "replace")
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise unreachable(error, self.host) from error
+        if answer.status >= 300:
+            raise explain_refusal(answer.status, text, doing, self.namespace)
+        return text
 
     def patiently(self, attempt: Callable[[], T]) -> T:
         """Return what attempt returns, calling it again while its failures may pass."""

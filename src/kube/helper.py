@@ -16,7 +16,7 @@ from src.kube.door import Door, NotAllowedError, PodLostError, ProxyDoor
 from src.kube.exec_door import ExecDoor
 from src.kube.labels import helper_name
 from src.kube.lines import call
-from src.kube.pod import HelperSpec, how_it_ended, pod_body, wait_until_running
+from src.kube.pod import HelperSpec, ended_at_once, how_it_ended, pod_body, wait_until_running
 from src.step import Record
 
 log = logging.getLogger("autopipe")
@@ -42,7 +42,7 @@ class Helper:
         self._named = named
         self._lock = threading.Lock()
         self._door: Door | None = None
-        self._token = ""
+        self.token = ""
         self._pods = 0
         self._exec = False  # the user may not, or cannot, use the proxy
 
@@ -51,12 +51,12 @@ class Helper:
 
         Raises RunError with the reason when it cannot start, ApiError, CutError, StoppedError.
         """
-        self._token = secrets.token_urlsafe(32)
+        self.token = secrets.token_urlsafe(32)
         self.pod = helper_name(self.spec.claim)
         self._pods += 1
         self._named(self.pod)
         # Of the token only its sum can be read in the pod, by whoever may read pods.
-        token_sum = hashlib.sha256(self._token.encode()).hexdigest()
+        token_sum = hashlib.sha256(self.token.encode()).hexdigest()
         self.cluster.create("pods", pod_body(self.spec, self.pod, token_sum, time.time()))
         wait_until_running(self.cluster, self.pod)
         self._door = self._knock()
@@ -119,7 +119,7 @@ class Helper:
             if self._door is door:
                 log.debug("no right to pods/proxy: the volume is reached over pods/exec, which is slower")
                 self._exec = True
-                self._door = ExecDoor(self.cluster, self.pod, self._token)
+                self._door = ExecDoor(self.cluster, self.pod, self.token)
 
     def _replace(self, door: Door) -> None:
         """Start another pod where that of door has gone, unless another thread has."""
@@ -172,13 +172,14 @@ class Helper:
 
     def _make_door(self) -> Door:
         make = ExecDoor if self._exec else ProxyDoor
-        return make(self.cluster, self.pod, self._token)
+        return make(self.cluster, self.pod, self.token)
 
     def _check_alive(self) -> None:
         pod = self.cluster.get("pods", self.pod)
-        if pod is None or (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded"):
-            why = "it was deleted" if pod is None else how_it_ended(pod)
-            raise RunError(f"the helper pod {self.pod} ended at once: {why}", hint="give --rebuild")
+        if pod is None:
+            raise RunError(f"the helper pod {self.pod} was deleted", hint="give the same command again")
+        if (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded"):
+            raise ended_at_once(self.cluster, self.pod, pod)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from src.kube.doubts import Doubts
 from src.kube.labels import CLAIM, EXPIRY, KEPT_SECONDS, Origin, expiry_label
 from src.kube.pipeline import MOUNT
 from src.kube.placement import Placement
+from src.kube.stuck import find_stuck
 from src.step import Record
 
 log = logging.getLogger("autopipe")
@@ -123,7 +124,7 @@ def wait_until_running(cluster: Cluster, name: str) -> None:
         if phase == "Running":
             return
         if phase in ("Failed", "Succeeded"):
-            raise RunError(f"the helper pod {name} ended at once: {how_it_ended(pod)}", hint="give --rebuild")
+            raise ended_at_once(cluster, name, pod)
         found = doubts.judge([pod])
         if found:
             raise RunError(f"the helper pod {name} cannot start: {found[1].message}", hint=found[1].hint)
@@ -132,6 +133,22 @@ def wait_until_running(cluster: Cluster, name: str) -> None:
                 f"the helper pod {name} has not started in an hour",
                 hint=f"kubectl describe pod -n {cluster.namespace} {name} says more",
             )
+
+
+def ended_at_once(cluster: Cluster, name: str, pod: Record) -> RunError:
+    """Make the error for a helper pod that did not come to serve."""
+    never = find_stuck(pod)
+    if never:
+        return RunError(f"the helper pod {name} cannot start: {never.message}", hint=never.hint)
+    lines = cluster.log_of(name)
+    if any("exec format error" in line for line in lines):  # some runtimes start what the kernel then refuses
+        return RunError(
+            f"the helper pod {name} cannot start: its image is for another kind of processor",
+            hint="set IMAGE_PLATFORM to the nodes' kind, such as linux/amd64",
+        )
+    return RunError(
+        f"the helper pod {name} ended at once: {how_it_ended(pod)}", details=tuple(lines), hint="give --rebuild"
+    )
 
 
 def how_it_ended(pod: Record) -> str:

@@ -30,6 +30,7 @@ _PULL = frozenset(
     }
 )
 _CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"})
+_NEVER_RAN = frozenset({"StartError", "ContainerCannotRun"})
 _MOUNT = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
 
 
@@ -44,11 +45,14 @@ class Stuck:
 
 
 def find_stuck(pod: Document, events: Iterable[Document] = ()) -> Stuck | None:
-    """Return what holds up a pod that has not started, or None: it runs, it has ended, or nothing is known yet.
+    """Return what holds up a pod that has not started, or kept it from it; None: it runs, has run, or all is well yet.
 
     pod: as the API server shows it. events: those of the pod and of its claims, of which others are passed over.
     """
     status = pod.get("status") or {}
+    for name, image, state in _states(status, "terminated"):
+        if state.get("reason") in _NEVER_RAN:
+            return _explain_config(name, image, str(state["reason"]), str(state.get("message") or ""))
     if status.get("phase") not in ("Pending", None) and not _waiting(status):
         return None
     events = _own(pod, events)
@@ -65,13 +69,19 @@ def find_stuck(pod: Document, events: Iterable[Document] = ()) -> Stuck | None:
     return _unscheduled(status, events) or _unmounted(events)
 
 
-def _waiting(status: Document) -> list[tuple[str, str, Document]]:
+def _states(status: Document, kind: str) -> list[tuple[str, str, Document]]:
+    """Return (container, image, state) of the containers that are in a kind of state."""
     found = []
     for one in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
-        waiting = (one.get("state") or {}).get("waiting")
-        if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-            found.append((str(one.get("name")), str(one.get("image") or ""), waiting))
+        state = (one.get("state") or {}).get(kind)
+        if state:
+            found.append((str(one.get("name")), str(one.get("image") or ""), state))
     return found
+
+
+def _waiting(status: Document) -> list[tuple[str, str, Document]]:
+    calm = (None, "ContainerCreating", "PodInitializing")
+    return [found for found in _states(status, "waiting") if found[2].get("reason") not in calm]
 
 
 def _own(pod: Document, events: Iterable[Document]) -> list[Document]:
