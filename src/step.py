@@ -905,7 +905,7 @@ class Launcher:
             raise StepError(
                 "timed out after {:g} s".format(self.spec["timeout"]),
                 "raise its option `timeout`, or see in its log what it waits for",
-                exit_status=child.returncode,
+                exit_status=_told(child.returncode),
             )
         short = _memory_kills() > ended_for_memory
         if child.returncode or (short and self.alone):  # tools are run without a look at how they ended
@@ -982,7 +982,7 @@ def _exit_error(status: int, volume: Path, *, short: bool) -> StepError:
         return StepError(
             f"ran out of memory: it {how} by the kernel",
             "raise its option `memory`, or run fewer at once with `cpu`",
-            exit_status=status if status >= 0 else 128 - status,
+            exit_status=_told(status),
         )
     if status > 0:
         return StepError(f"exited with status {status}", _room(volume), exit_status=status)
@@ -990,7 +990,12 @@ def _exit_error(status: int, volume: Path, *, short: bool) -> StepError:
     hint = (
         "often out of memory: raise its option `memory`, or run fewer at once with `cpu`" if name == "SIGKILL" else ""
     )
-    return StepError(f"was ended by {name}", hint, exit_status=128 - status)
+    return StepError(f"was ended by {name}", hint, exit_status=_told(status))
+
+
+def _told(status: int) -> int:
+    """Return an exit status as shells tell it: 128 + the number of the signal that ended a process."""
+    return status if status >= 0 else 128 - status
 
 
 def _room(volume: Path) -> str:
