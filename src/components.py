@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from src.dag import Dag
 from src.errors import FetchError
 from src.image.dockerignore import kept_files
 from src.settings import ROOT, Settings
-from src.step import NEVER
 from src.sums import SumMemory
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
@@ -76,20 +74,8 @@ def component_sum(name: str, folder: Path, memory: SumMemory) -> str:
 
 def component_files(folder: Path) -> Iterator[Path]:
     """Give the files and links that make up a component, in no order."""
-    if (folder / IGNORE_FILE).is_file():
-        yield from kept_files(folder, (folder / IGNORE_FILE).read_text())
-    else:
-        yield from _walk(folder)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    with os.scandir(folder) as entries:
-        found = [entry for entry in entries if entry.name not in NEVER]
-    for entry in found:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path))
-        else:
-            yield Path(entry.path)
+    ignore = folder / IGNORE_FILE
+    yield from kept_files(folder, ignore.read_text("utf-8", "replace") if ignore.is_file() else "")
 
 
 def _small_sum(name: str, path: Path) -> str:

@@ -30,7 +30,7 @@ class Pattern:
 def kept_files(folder: Path, dockerignore: str) -> Iterator[Path]:
     """Give the files and links of a folder that its .dockerignore keeps, in no order; never .git and __pycache__.
 
-    Raises FetchError for a pattern that Docker refuses, OSError for a folder that cannot be read.
+    Pipes, sockets and devices are left out too. Raises FetchError for a pattern that Docker refuses, OSError for a folder that cannot be read.
     """
     yield from _walk(folder, "", parse_patterns(dockerignore))
 
@@ -107,14 +107,14 @@ def is_dropped(path: str, patterns: list[Pattern]) -> bool:
 
 
 def _walk(folder: Path, inner: str, patterns: list[Pattern]) -> Iterator[Path]:
-    for entry in os.scandir(folder):
-        if entry.name in NEVER:
-            continue
+    with os.scandir(folder) as entries:
+        found = [entry for entry in entries if entry.name not in NEVER]
+    for entry in found:
         path = f"{inner}{entry.name}"
         gone = is_dropped(path, patterns)
         if entry.is_dir(follow_symlinks=False):
             # As in Docker, a dropped folder is looked into only for an exception that begins with its name.
             if not gone or any(one.exception and f"{one.text}/".startswith(f"{path}/") for one in patterns):
                 yield from _walk(Path(entry.path), f"{path}/", patterns)
-        elif not gone:
+        elif not gone and (entry.is_symlink() or entry.is_file()):
             yield Path(entry.path)
