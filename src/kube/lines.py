@@ -38,7 +38,7 @@ def call(door: Door, name: str, arguments: Mapping[str, Any], *, silence: float 
         raise_refused(reply)
         for line in _lines(reply):
             record: Record = json.loads(line)
-            if "end" in record:
+            if "done" in record:
                 reply.read_all()
                 return
             if "errno" in record:

@@ -8,7 +8,7 @@ tells it from those of the API server that requests come through.
   PUT  /file?path=P&sha256=S      a whole file, seen only when complete; answers its entry
   PUT  /piece?sha256=S&at=N       bytes N and on of the large file with that sum; `commit` publishes it
   POST /bundle {paths}            several files: for each a line {path, size} and its bytes, or {path, errno, text}
-  POST /call/NAME {arguments}     lines of JSON, an empty one now and then as a sign of life, at the end {"end": true}
+  POST /call/NAME {arguments}     lines of JSON, an empty one now and then as a sign of life, at the end {"done": true}
 
 Entries, and what there is to call, are in calls.py. What the disk refuses is an answer 409, or a line, {errno, text}.
 """
@@ -30,7 +30,7 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Tuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from calls import CALLS, CHUNK, Record, Refused, Volume, hex_sum, write_all
 
@@ -75,21 +75,24 @@ class Handler(BaseHTTPRequestHandler):
             if url.path not in table:
                 raise Refused("no such request", errno.EINVAL, 404)
             with self.server.at_work():
-                table[url.path]({name: values[0] for name, values in parse_qs(url.query).items()})
+                table[url.path](dict(parse_qsl(url.query, keep_blank_values=True)))
         except (ConnectionError, socket.timeout):
             self.close_connection = True
-        except OSError as error:
-            self._refuse(Refused(error.strerror or str(error), error.errno or 0))
         except Refused as refused:
-            self._refuse(refused)
+            self._refuse(refused.document, refused.status)
+        except OSError as error:
+            self._refuse(_document(error), 409)
+        except (KeyError, ValueError, TypeError) as error:
+            self._refuse(_document(error), 400)
 
-    def _refuse(self, refused: Refused) -> None:
+    def _refuse(self, document: Record, status: int) -> None:
         if self.begun:
             self.close_connection = True  # the answer is cut short, which the client sees
             return
         with contextlib.suppress(OSError):
-            self._read_body()
-            self._send_json(refused.document, refused.status)
+            for _ in self._body():  # who sends must come to its end to read the answer
+                pass
+            self._send_json(document, status)
 
     def _body(self) -> Iterator[memoryview]:
         buffer = memoryview(bytearray(min(CHUNK, self.left)))
@@ -177,8 +180,7 @@ class Handler(BaseHTTPRequestHandler):
             try:
                 file = self.server.volume.open(path)
             except (OSError, Refused) as error:
-                document = error.document if isinstance(error, Refused) else _error(error)
-                self._send_chunk(json.dumps(dict(document, path=path)).encode() + b"\n")
+                self._send_chunk(json.dumps(dict(_document(error), path=path)).encode() + b"\n")
                 continue
             with file:
                 size = os.fstat(file.fileno()).st_size
@@ -207,16 +209,20 @@ class Handler(BaseHTTPRequestHandler):
         try:
             for line in CALLS[urlsplit(self.path).path[6:]](self.server.volume, arguments, alive):
                 send(json.dumps(line).encode() + b"\n")
-            send(b'{"end": true}\n')
+            send(b'{"done": true}\n')
         except (ConnectionError, socket.timeout):
             raise
-        except (OSError, Refused) as error:
-            send(json.dumps(error.document if isinstance(error, Refused) else _error(error)).encode() + b"\n")
+        except (OSError, Refused, KeyError, ValueError, TypeError) as error:
+            send(json.dumps(_document(error)).encode() + b"\n")
         self._send_chunk(b"")
 
 
-def _error(error: OSError) -> Record:
-    return {"errno": error.errno or 0, "text": error.strerror or str(error)}
+def _document(error: Exception) -> Record:
+    if isinstance(error, Refused):
+        return error.document
+    if isinstance(error, OSError):
+        return {"errno": error.errno or 0, "text": error.strerror or str(error)}
+    return {"errno": errno.EINVAL, "text": f"not understood: {error!r}"}
 
 
 class Server(socketserver.ThreadingMixIn, HTTPServer):
