@@ -66,6 +66,11 @@ class Errand:
             return None
         return {entry["name"]: self.run.store.media / entry["sha256"] for entry in self.document["media"]}
 
+    @property
+    def media_size(self) -> int:
+        """The size of the media in bytes."""
+        return sum(entry["size"] for entry in self.document["media"])
+
     def page(self, run_id: str) -> str:
         """Return the address of a run in the pipelines UI."""
         return f"{clean_server_url(self.settings.kfp_api_url or '')}/#/runs/details/{run_id}"
@@ -85,11 +90,10 @@ class Errand:
 
     def claim_spec(self, state: ClusterRun) -> ClaimSpec:
         """Return the claim of a run."""
-        media = sum(entry["size"] for entry in self.document["media"])
         return ClaimSpec(
             name=state.claim,
             origin=self.origin(state.run),
-            size=self.settings.storage_size or default_size(media, len(self.plan.steps)),
+            size=self.settings.storage_size or default_size(self.media_size, len(self.plan.steps)),
             access_mode=self.settings.access_mode,
             storage_class=self.settings.storage_class,
         )

@@ -33,6 +33,8 @@ from src.record import PRIVATE
 log = logging.getLogger("autopipe")
 SETTLE = 15.0
 """Seconds in which a submission may still come to light whose client died."""
+LARGE = 64 << 20
+"""Bytes of media for whose sake a volume is kept on which nothing was run."""
 LAST_SECONDS = 20.0
 """For a run to end after Ctrl-C."""
 
@@ -156,15 +158,17 @@ class Job:
             with self._open_helper(state) as helper:
                 if earlier and found and not same:
                     take_over(helper, errand)
+                where, pipeline = experiment.result(), compiled.result()  # before the media's long way
                 prepare(helper, errand.document_of(state), errand.media)
                 helper.settle()
-                self._used = True
-                state = self._submit(state, compiled.result(), experiment.result())
+                self._used = self._used or errand.media_size > LARGE
+                state = self._submit(state, pipeline, where)
                 return self._accompany(helper, state, state.id or "")
 
     def _submit(self, state: ClusterRun, pipeline: Pipeline, experiment: Experiment) -> ClusterRun:
         errand = self._errand
         state = write_state(errand.path, dataclasses.replace(state, phase=SUBMITTING, began=time.time()))
+        self._used = True
         made = self._api.create_run(
             state.name, experiment, pipeline_spec=pipeline.spec, platform_spec=pipeline.platform
         )
