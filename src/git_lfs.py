@@ -9,7 +9,7 @@ from pathlib import Path
 
 from src.git import FETCH_SECONDS, GitFolder
 from src.git_causes import Cause
-from src.git_errors import GitError, explain, last_lines
+from src.git_errors import GitError, Outcome, explain, last_lines
 
 log = logging.getLogger("autopipe")
 
@@ -55,13 +55,17 @@ def pull_files(git: GitFolder, tree: Path, paths: Iterable[str]) -> None:
         return
     named = f"{len(pointers)} files" if len(pointers) > 1 else next(iter(pointers))
     log.info("getting %s from Git LFS (%.1f MB)", named, sum(pointer.size for pointer in pointers.values()) / 1e6)
-    # Its filters are switched off in our folder till now. Without them git-lfs ends well, and does nothing.
-    outcome = git.attempt("lfs", "install", "--local", "--skip-repo", "--force")
-    if outcome.status == 0:
-        # All of HEAD is wanted, whatever .lfsconfig or the user leaves out for clones.
-        outcome = git.attempt("lfs", "pull", "--include=*", "--exclude=", "origin", timeout=FETCH_SECONDS)
+    outcome = _pull(git)
     # On a full disk it may cut a file short, and end well: its status is not enough.
     wrong = [path for path, pointer in pointers.items() if not _is_whole(tree / path, pointer)]
+    if wrong and not outcome.status:
+        # Or what was kept of an earlier fetch is damaged, which git-lfs does not look at.
+        for path in wrong:
+            if oid := pointers[path].sha256:
+                (git.folder / "lfs/objects" / oid[:2] / oid[2:4] / oid).unlink(missing_ok=True)
+            (tree / path).unlink()
+        outcome = _pull(git)
+        wrong = [path for path in wrong if not _is_whole(tree / path, pointers[path])]
     if outcome.status:
         error = explain(outcome, git.repository)
         raise _name_files(error, wrong or list(pointers), pointers)
@@ -72,8 +76,17 @@ def pull_files(git: GitFolder, tree: Path, paths: Iterable[str]) -> None:
         raise _name_files(GitError(message, cause=Cause.LFS_OBJECT, hint=hint, details=details), wrong, pointers)
 
 
+def _pull(git: GitFolder) -> Outcome:
+    # Its filters are switched off in our folder till now. Without them git-lfs ends well, and does nothing.
+    outcome = git.attempt("lfs", "install", "--local", "--skip-repo", "--force")
+    if outcome.status:
+        return outcome
+    # All of HEAD is wanted, whatever .lfsconfig or the user leaves out for clones.
+    return git.attempt("lfs", "pull", "--include=*", "--exclude=", "origin", timeout=FETCH_SECONDS)
+
+
 def _is_whole(file: Path, pointer: Pointer) -> bool:
-    if file.stat().st_size != pointer.size:
+    if not file.exists() or file.stat().st_size != pointer.size:
         return False
     with file.open("rb") as content:
         sha256 = hashlib.sha256()

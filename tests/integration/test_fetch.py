@@ -12,6 +12,8 @@ import pytest
 from src.dag import Options
 from src.errors import FetchError
 from src.fetch import fetch_components, fetched_commit, fetched_folders
+from src.git import GitFolder
+from src.git_url import Repository
 from tests.integration.git_hosts import MAIN, GitHost, Link, Program, Site, Upstream, contents, git
 from tests.integration.lfs_server.serve import PASSWORD, TOKEN, USER
 
@@ -229,8 +231,10 @@ def test_a_branch_goes_before_a_tag_of_its_name(
 def test_a_short_id_does_not_spoil_what_follows(git_host: GitHost, upstream: Upstream, site: Site) -> None:
     old = fill(upstream)
     upstream.commit({"a/main.py": b"new"})
+    git_host.requests()
     folders = fetch_components(site.dag(git_host.url(upstream), "a", "b", revision=old[:8]), site.settings)
     assert contents(folders["a"]) == A
+    assert sum(size for *_, size in git_host.requests()) < len(MODEL) + 5000
     folders = fetch_components(site.dag(git_host.url(upstream), "a", "b"), site.settings)
     assert contents(folders["a"])["main.py"] == b"new"
     git_host.requests()
@@ -290,13 +294,19 @@ def test_files_do_not_depend_on_who_fetches(
         config.write(f"[core]\n\tautocrlf = true\n\tattributesFile = {attributes}\n\tsymlinks = false\n")
     git(upstream.work, "config", "core.autocrlf", "false")
     files: Files = {"main.py": b"# $Id$\nx\n", "link": Link("main.py")}
-    upstream.commit({**under("a", files), "a/win.bat": b"x\n", "a/.gitattributes": b"*.bat text eol=crlf\n"})
+    above = {".gitattributes": b"*.txt text eol=crlf\n", "a/note.txt": b"x\n"}
+    upstream.commit({**under("a", files), **above, "a/win.bat": b"x\n", "a/.gitattributes": b"*.bat text eol=crlf\n"})
     old = os.umask(0o077)
     try:
         folder = fetch_components(site.dag(git_host.url(upstream), "a"), site.settings)["a"]
     finally:
         os.umask(old)
-    assert contents(folder) == {**files, "win.bat": b"x\r\n", ".gitattributes": b"*.bat text eol=crlf\n"}
+    assert contents(folder) == {
+        **files,
+        "win.bat": b"x\r\n",
+        "note.txt": b"x\r\n",
+        ".gitattributes": b"*.bat text eol=crlf\n",
+    }
     assert (folder / "main.py").stat().st_mode & 0o777 == 0o444
     assert folder.stat().st_mode & 0o777 == 0o755
 
@@ -477,6 +487,26 @@ def test_a_damaged_mirror_heals(git_host: GitHost, upstream: Upstream, site: Sit
     other.folder.mkdir()
     folders = fetch_components(other.dag(git_host.url(upstream), "a", "b"), site.settings)
     assert contents(folders["a"]) == A
+
+
+def test_a_damaged_file_of_git_lfs_heals(git_host: GitHost, upstream: Upstream, site: Site, tmp_path: Path) -> None:
+    fill(upstream)
+    fetch_components(site.dag(git_host.url(upstream), "b"), site.settings)
+    kept = next(path for path in site.settings.cache_dir.glob("mirrors/*/lfs/objects/*/*/*"))
+    kept.chmod(0o644)
+    kept.write_bytes(b"x" * len(MODEL))  # of the right size
+    other = Site(folder=tmp_path / "other")
+    other.folder.mkdir()
+    (other.folder / "cache").symlink_to(site.settings.cache_dir)
+    folders = fetch_components(other.dag(git_host.url(upstream), "b"), other.settings)
+    assert (folders["b"] / "m.onnx").read_bytes() == MODEL
+    assert kept.read_bytes() == MODEL
+
+
+def test_what_git_says_is_masked(tmp_path: Path) -> None:
+    folder = GitFolder(folder=tmp_path, repository=Repository(url="http://h/", username="me", password="topsecret"))
+    outcome = folder.attempt("http://me:topsecret@h/")
+    assert "'http://***@h/' is not a git command" in outcome.errors
 
 
 def test_stages_that_run_alone_find_what_was_fetched(git_host: GitHost, upstream: Upstream, site: Site) -> None:
