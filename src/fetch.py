@@ -71,7 +71,7 @@ def fetched_commit(dag: Dag, settings: Settings) -> str | None:
 
 
 def _open_store(dag: Dag, settings: Settings) -> FetchedStore:
-    return FetchedStore(components=settings.components_dir or dag.path.parent / "components")
+    return FetchedStore(components=(settings.components_dir or dag.path.parent / "components").resolve())
 
 
 def _bring(dag: Dag, settings: Settings, repository: Repository, store: FetchedStore) -> str:
@@ -130,10 +130,10 @@ def _is_here(dag: Dag, settings: Settings, store: FetchedStore, commit: str) -> 
 def _find_local(settings: Settings, store: FetchedStore, name: str) -> Path | None:
     """Return the user's own folder of a component: in COMPONENTS_DIR, else beside the DAG file, else the tool's."""
     places = [store] if settings.components_dir else [store, FetchedStore(components=ROOT / "components")]
-    return next(
-        (place.components / name for place in places if place.has_local(name) and (place.components / name).is_dir()),
-        None,
-    )
+    for place in places:
+        if place.has_local(name) and (place.components / name).is_dir():
+            return (place.components / name).resolve()
+    return None
 
 
 def _collect(dag: Dag, settings: Settings, store: FetchedStore, commit: str) -> dict[str, Path]:

@@ -14,6 +14,7 @@ from src.errors import FetchError
 from src.fetch import fetch_components, fetched_commit, fetched_folders
 from src.git import GitFolder
 from src.git_url import Repository
+from src.settings import Settings
 from tests.integration.git_hosts import MAIN, GitHost, Link, Program, Site, Upstream, contents, git
 from tests.integration.lfs_server.serve import PASSWORD, TOKEN, USER
 
@@ -507,6 +508,20 @@ def test_what_git_says_is_masked(tmp_path: Path) -> None:
     folder = GitFolder(folder=tmp_path, repository=Repository(url="http://h/", username="me", password="topsecret"))
     outcome = folder.attempt("http://me:topsecret@h/")
     assert "'http://***@h/' is not a git command" in outcome.errors
+
+
+def test_folders_are_real_paths(git_host: GitHost, upstream: Upstream, site: Site, tmp_path: Path) -> None:
+    upstream.commit({"a/main.py": MAIN})
+    real = tmp_path / "real"
+    (real / "mine").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (real / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "link").symlink_to(real)
+    settings = Settings(cache_dir=site.settings.cache_dir, components_dir=tmp_path / "link")
+    folders = fetch_components(site.dag(git_host.url(upstream), "a", "mine", "linked"), settings)
+    assert folders["a"] == folders["a"].resolve()
+    assert folders["mine"] == real / "mine"
+    assert folders["linked"] == tmp_path / "elsewhere"
 
 
 def test_stages_that_run_alone_find_what_was_fetched(git_host: GitHost, upstream: Upstream, site: Site) -> None:
