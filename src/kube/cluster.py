@@ -1,5 +1,6 @@
 """The cluster as the user's kubeconfig, or the pod that we run in, leads to it; the door to the kubernetes package."""
 
+import contextlib
 import json
 import logging
 import threading
@@ -286,19 +287,17 @@ def _load_kubeconfig(config: Any, settings: Settings, configuration: Any) -> Non
 
     place = settings.kubeconfig or "~/.kube/config"
     path = place if ":" in place else str(Path(place).expanduser())
+    broken = (config.ConfigException, yaml.YAMLError, OSError, TypeError, KeyError, ValueError)
     try:
         config.load_kube_config(path, context=settings.kube_context, client_configuration=configuration)
-    except (config.ConfigException, yaml.YAMLError, OSError, TypeError, KeyError, ValueError) as error:
-        raise ConfigError(f"the kubeconfig {place} cannot be used: {error}", hint=_hint(config, path)) from error
-
-
-def _hint(config: Any, path: str) -> str:
-    try:
-        contexts, _ = config.list_kube_config_contexts(path)
-    except (config.ConfigException, OSError, TypeError, KeyError, ValueError):
-        return "correct KUBECONFIG; `kubectl get pods` must work with it"
-    names = ", ".join(str(one["name"]) for one in contexts[:10])
-    return f"set KUBE_CONTEXT to one of its contexts: {names}" if names else "set KUBECONFIG to another file"
+    except broken as error:
+        hint = "correct KUBECONFIG; `kubectl get pods` must work with it"
+        with contextlib.suppress(*broken):
+            names = ", ".join(str(one["name"]) for one in config.list_kube_config_contexts(path)[0][:10])
+            hint = f"set KUBE_CONTEXT to one of its contexts: {names}"
+        raise ConfigError(
+            f"the kubeconfig {place} cannot be used: {' '.join(str(error).split())}", hint=hint
+        ) from error
 
 
 def unreachable(error: Exception, host: str) -> CutError:

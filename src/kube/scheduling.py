@@ -71,7 +71,7 @@ _CAUSES = (
         OTHERS,
     ),
     Cause(
-        r"(?:had|with) untolerated taints?(?:\(s\))?(?: \{{?([^}}]*)\}}?)?",
+        r"had (?:untolerated )?taints?(?:\(s\))?(?: \{([^}]*)\})?",
         "the nodes are reserved for others by a taint {0}",
         "if it is for these steps, tolerate it with the option `tolerations`",
         OTHERS,
