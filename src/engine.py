@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -33,12 +34,24 @@ def open_engine(settings: Settings, *, patience: int = QUICK) -> Iterator["APICl
             "no Docker engine is set up on this machine",
             hint="install Docker or Podman, or name the engine: DOCKER_HOST=unix:///path/to/docker.sock",
         )
+    _knock(engine)
     with engine_errors(engine):
         client = _connect(engine, patience)
         try:
             yield client
         finally:
             client.close()
+
+
+def _knock(engine: Engine) -> None:
+    """Raise ImageError when nobody listens at a socket of this machine; docker-py would leave its own open."""
+    if engine.socket:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(QUICK)
+            try:
+                probe.connect(str(engine.socket))
+            except OSError as error:
+                raise _explain_silence(engine, error) from error
 
 
 def _connect(engine: Engine, patience: int) -> "APIClient":

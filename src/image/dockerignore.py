@@ -30,7 +30,8 @@ class Pattern:
 def kept_files(folder: Path, dockerignore: str) -> Iterator[Path]:
     """Give the files and links of a folder that its .dockerignore keeps, in no order; never .git and __pycache__.
 
-    Pipes, sockets and devices are left out too. Raises FetchError for a pattern that Docker refuses, OSError for a folder that cannot be read.
+    Pipes, sockets and devices are left out too. Raises FetchError for a pattern that Docker refuses, OSError for a
+    folder that cannot be read.
     """
     yield from _walk(folder, "", parse_patterns(dockerignore))
 

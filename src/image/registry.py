@@ -70,7 +70,9 @@ class Registry:
                 self._ask("DELETE", answer.headers.get("Location", ""), scope)
         elif answer.status_code in (401, 403):
             raise denied(f"{self.host}/{path}", self.login)
-        elif answer.status_code in (404, 405):
+        elif answer.status_code == 405:
+            raise ImageError(f"registry {self.host} takes no pushes: it is read-only", hint="name another: REGISTRY")
+        elif answer.status_code == 404:
             raise ImageError(
                 f"registry {self.host} has no place called {path}",
                 hint="make the repository there, or correct REGISTRY and REGISTRY_NAMESPACE",

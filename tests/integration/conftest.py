@@ -1,10 +1,13 @@
 """Fixtures of the integration tests."""
 
+import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.integration.engines import Lines, docker, label
 from tests.integration.git_hosts import GitHost, Site, Upstream, run_host
 
 
@@ -40,3 +43,25 @@ def site(tmp_path: Path) -> Site:
     folder = tmp_path / "site"
     folder.mkdir()
     return Site(folder=folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_images_left(own_surroundings: None) -> Iterator[None]:
+    """Remove the images that the tests made, known by the session's cache."""
+    yield
+    host = os.environ.get("DOCKER_HOST")
+    images = docker(host, "images", "--quiet", "--filter", f"label={label()}", check=False).split() if host else []
+    if images and host:
+        docker(host, "rmi", "--force", *set(images), check=False)
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    """What the program tells during the test."""
+    log, handler = logging.getLogger("autopipe"), Lines()
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    yield handler
+    log.removeHandler(handler)
+    log.setLevel(level)
