@@ -17,6 +17,7 @@ def run(request: Request) -> None:
 
     from docker_build import build_images
     from download_components import fetch_components
+    from src.inputs import check_inputs
     from src.lock import lock_dag
     from src.media import save_media
     from src.pipeline_manager import print_result, run_pipeline
@@ -31,6 +32,7 @@ def run(request: Request) -> None:
     dag, settings = request.dag, request.settings
     target, reason = choose_target(request.target, settings, fetched=dag.repository is not None)
     log.info("%s: %d components, target %s (%s)", dag.name, len(dag.components), target, reason)
+    check_inputs(dag, settings, target)
     with lock_dag(dag, request.output):
         log.info("1. save media")
         save_media(dag.media, open_store(dag, request.output))

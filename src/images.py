@@ -17,7 +17,7 @@ from src.image.prune import prune_images, remove_rests
 from src.image.survey import Wanted, survey
 from src.image.usage import building, note_use
 from src.image.workshop import Workshop
-from src.media import list_media
+from src.media_files import find_media
 from src.names import safe_name
 from src.plan import Plan
 from src.progress import count
@@ -127,7 +127,7 @@ def _survey(
     login = find_push_login(settings) if push else find_login(settings.registry, settings)
     place = choose_place(settings, login, push=push)
     carried = carry_media and settings.media_transport == "image"
-    media = dict(list_media(plan.dag.media)) if carried else {}
+    media = find_media(plan.dag.media) if carried else {}
     return survey(plan, folders, settings, place, around.client, around.lookup, media)
 
 

@@ -17,8 +17,9 @@ if __name__ == "__main__":  # run alone, Python puts this folder on the path; wh
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from src.cli import Request, add_common_options, add_media_options, run_program
-from src.errors import ConfigError, FetchError, before_work
+from src.errors import FetchError, before_work
 from src.lock import lock_dag
+from src.media_files import find_media
 from src.step import CHUNK, clone, content_of, is_intact, reflink, sha256_of
 from src.store import Store, open_store
 
@@ -29,23 +30,13 @@ INDEX = "media.json"
 def save_media(paths: Sequence[Path], store: Store) -> list[dict[str, Any]]:
     """Make sure that the store has the media; return an entry a file: {name, size, mtime_ns, inode, sha256, content}.
 
-    paths: files or folders; the files of a folder are taken with those of its folders, hidden ones left out.
-    A file whose size, times and inode are those of the last time is not read again. Raises FetchError when one is
-    missing or cannot be read, ConfigError when there is none or two have the same name.
+    paths: see find_media, with what it raises. A file whose size, times and inode are those of the last time is not
+    read again. Raises FetchError when one cannot be read to its end.
     """
-    if not paths:
-        raise ConfigError("no media to run on", hint="name it in the file as `input_media:`, or give --media FILE")
-    sources: dict[str, Path] = {}
-    for name, path in list_media(paths):
-        if name in sources:
-            raise ConfigError(
-                f"two media files are called {name}: {sources[name]} and {path}",
-                hint="rename one: components find the media by its name",
-            )
-        sources[name] = path
+    sources = find_media(paths)
     with before_work(store.folder):
         index = _read_index(store)
-        entries = [_save(sources[name], name, store, index) for name in sorted(sources)]
+        entries = [_save(path, name, store, index) for name, path in sources.items()]
         _write_index(store, index)
     return entries
 
@@ -53,8 +44,8 @@ def save_media(paths: Sequence[Path], store: Store) -> list[dict[str, Any]]:
 def saved_media(paths: Sequence[Path], store: Store) -> list[dict[str, Any]] | None:
     """Return what save_media would, where the store has all of it as it is now; None otherwise. Touches nothing."""
     index = _read_index(store)
-    entries = [_known(path, name, store, index) for name, path in list_media(paths)]
-    return sorted((entry for entry in entries if entry), key=lambda entry: str(entry["name"])) if all(entries) else None
+    entries = [_known(path, name, store, index) for name, path in find_media(paths).items()]
+    return [entry for entry in entries if entry] if all(entries) else None
 
 
 def stage(entries: Sequence[dict[str, Any]], store: Store, folder: Path) -> list[dict[str, Any]]:
@@ -68,38 +59,12 @@ def stage(entries: Sequence[dict[str, Any]], store: Store, folder: Path) -> list
     return staged
 
 
-def list_media(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
-    """Give each media file with the name it is stored under; raises FetchError when one is missing."""
-    for path in paths:
-        if path.is_dir():
-            found = [
-                (file.relative_to(path), file)
-                for file in sorted(path.rglob("*"))
-                if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
-            ]
-            if not found:
-                raise FetchError(f"the media folder {path} has no files", hint="put the media into it")
-            for inner, file in found:
-                yield _plain_name("_".join(inner.parts), file), file
-        elif path.is_file():
-            yield _plain_name(path.name, path), path
-        elif path.exists():
-            raise FetchError(f"the media {path} is neither a file nor a folder", hint="give a file")
-        else:
-            raise FetchError(f"no such media: {path}", hint="correct `input_media:`, or give --media FILE")
-
-
-def _plain_name(name: str, path: Path) -> str:
-    plain = re.sub(r"\s", "_", name)
-    if plain != name:
-        log.info("%s is stored as %s: components split paths at blanks", path, plain)
-    return plain
-
-
 def _save(path: Path, name: str, store: Store, index: dict[str, Any]) -> dict[str, Any]:
     known = _known(path, name, store, index)
     if known:
         return known
+    if re.search(r"\s", path.name):
+        log.info("%s is stored as %s: components split paths at blanks", path, name)
     started = time.time_ns()
     try:
         sha256 = _copy_in(path, store)

@@ -16,6 +16,7 @@ from src.packages import missing_packages
 from src.paths import plain_path
 from src.plan import Plan
 from src.progress import Progress
+from src.pythons import find_python
 from src.record import Run
 from src.settings import SECRETS, Settings
 from src.step import SAVE_MEDIA, WORK, Record, StepError, plain
@@ -42,6 +43,8 @@ def _environments(plan: Plan, folders: Mapping[str, Path], settings: Settings, *
         known = find_environment(folder, python, settings.cache_dir)
         if known is None and make:
             known = make_environment(name, folder, python, settings.cache_dir)
+        elif known is None and python:
+            find_python(python, name)  # says in time that it is not here
         if known:
             found[name] = known
     return found
