@@ -33,11 +33,18 @@ class Request:
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that every stage has."""
-    parser.add_argument("-i", "--input", required=True, type=Path, metavar="DAG", help="the DAG file (YAML)")
-    parser.add_argument("--env-file", type=Path, metavar="FILE", help="settings (default: .env beside the program)")
+    parser.add_argument("-i", "--input", required=True, type=_path, metavar="DAG", help="the DAG file (YAML)")
+    parser.add_argument("--env-file", type=_path, metavar="FILE", help="settings (default: .env beside the program)")
     loudness = parser.add_mutually_exclusive_group()
     loudness.add_argument("-v", "--verbose", action="store_true", help="tell more, and what components print")
     loudness.add_argument("-q", "--quiet", action="store_true", help="tell warnings and errors only")
+
+
+def _path(text: str) -> Path:
+    # What a script left blank would be the current folder.
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is blank")
+    return Path(text)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -74,12 +81,12 @@ def add_media_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--media",
         action="append",
-        type=Path,
+        type=_path,
         metavar="FILE",
         help="file or folder in the place of the DAG file's media",
     )
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="where runs are kept (default: output/ beside the DAG file)"
+        "--output", type=_path, metavar="DIR", help="where runs are kept (default: output/ beside the DAG file)"
     )
 
 

@@ -148,6 +148,8 @@ def _read_env_file(env_file: Path | None) -> dict[str, str]:
     from dotenv import dotenv_values  # noqa: TID251  # this is the door
 
     try:
+        if path.is_dir():  # to dotenv it would be an empty file
+            raise IsADirectoryError("it is a folder")
         return {k: v for k, v in dotenv_values(path, interpolate=False).items() if v and v.strip()}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
