@@ -58,7 +58,17 @@ def make_environment(name: str, folder: Path, python: str | None, cache_dir: Pat
     found = find_environment(folder, python, cache_dir)
     if found:
         return found
-    place = _place(folder, python, cache_dir)
+    try:
+        return _make(name, folder, python, _place(folder, python, cache_dir))
+    except OSError as error:
+        raise ImageError(
+            f"component {name}: its environment cannot be made: {error.strerror}"
+            + (f": {error.filename}" if error.filename else ""),
+            hint="free some space, or set CACHE_DIR to a folder that you may write",
+        ) from error
+
+
+def _make(name: str, folder: Path, python: str | None, place: Path) -> Environment:
     place.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(place.parent)
     made = place.with_name(f"{PREFIX}{secrets.token_hex(8)}")
@@ -102,6 +112,10 @@ def _lines(requirements: Path) -> list[str]:
         text = requirements.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return []
+    except UnicodeDecodeError as error:
+        raise ImageError(
+            f"component {requirements.parent.name}: {requirements} is no text: {error}", hint="save it as UTF-8"
+        ) from error
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 

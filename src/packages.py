@@ -8,7 +8,7 @@ from pathlib import Path
 def read_packages(requirements: Path) -> list[str]:
     """Return the packages named in a file that may be absent or empty, have comments, CRLF or no last newline."""
     try:
-        text = requirements.read_text(encoding="utf-8-sig")
+        text = requirements.read_text(encoding="utf-8-sig", errors="replace")
     except FileNotFoundError:
         return []
     return [word for line in text.splitlines() for word in line.partition("#")[0].split()]

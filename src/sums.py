@@ -1,6 +1,7 @@
 """Sums of big files remembered by size, times and inode, so that no model is read again to see that it is the same."""
 
 import json
+import logging
 import os
 import secrets
 import time
@@ -9,6 +10,7 @@ from typing import Any
 
 from src.step import sha256_of
 
+log = logging.getLogger("autopipe")
 WORTH = 1 << 20  # bytes; a smaller file is read as fast as it is looked up
 
 
@@ -24,11 +26,15 @@ class SumMemory:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._changed:
+        if not self._changed:
+            return
+        try:
             made = self._path.with_name(f"sums.{secrets.token_hex(4)}")
             made.parent.mkdir(parents=True, exist_ok=True)
             made.write_text(json.dumps(self._sums))
             made.replace(self._path)
+        except OSError as error:  # no run fails for want of a memory
+            log.debug("sums of files are not remembered: %s", error)
 
     def sha256(self, path: Path, status: os.stat_result) -> str:
         """Return a file's sha256 in hex, read only where it is not known; raises OSError."""
