@@ -1,5 +1,6 @@
 """Where components lie, and the sum of what is in one."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -90,6 +91,8 @@ def _small_sum(name: str, path: Path) -> str:
 
 def _check_link(name: str, folder: Path, path: Path) -> None:
     # An image could not hold what it leads to, and a change there would not be seen.
+    with contextlib.suppress(FileNotFoundError):
+        path.stat()  # one that leads in a circle is refused by the system
     if not path.resolve().is_relative_to(folder):
         raise FetchError(
             f"component {name}: the link {path.relative_to(folder)} leaves the component",
