@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src.errors import ImageError
-from src.leftovers import PREFIX, remove_leftovers
 from src.pythons import find_python
+from src.repository.leftovers import PREFIX, remove_leftovers
 from src.settings import ROOT
 
 log = logging.getLogger("autopipe")

@@ -10,13 +10,13 @@ from pathlib import Path
 from src.components import locate_components
 from src.dag import Dag, Options
 from src.errors import FetchError
-from src.fetch_commit import Want, fetch_commit
-from src.fetched import FetchedStore
-from src.git_causes import Cause
-from src.git_errors import GitError
-from src.git_mirror import open_workspace
-from src.git_revision import Target, as_full_commit, find_target
-from src.git_url import Repository, parse_repository
+from src.repository.causes import Cause
+from src.repository.commit import Want, fetch_commit
+from src.repository.errors import GitError
+from src.repository.folders import FetchedStore
+from src.repository.mirror import open_workspace
+from src.repository.revision import Target, as_full_commit, find_target
+from src.repository.url import Repository, parse_repository
 from src.settings import ROOT, Settings
 
 log = logging.getLogger("autopipe")

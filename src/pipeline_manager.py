@@ -19,13 +19,13 @@ from src.components import component_sum
 from src.dag import Dag
 from src.errors import AutopipeError, Detached, FetchError, OutputError, RunError, before_work
 from src.fetch import fetched_commit, fetched_folders
-from src.git_url import clean_url
 from src.lock import dag_folder, lock_dag
 from src.media import save_media, stage
 from src.plan import Plan, make_plan, plan_document, step_key
 from src.progress import count, follow
 from src.record import PRIVATE, Run, close_folder, open_run, point_latest, step_records, write_record, write_text
 from src.recovery import recover_runs
+from src.repository.url import clean_url
 from src.settings import ROOT, Settings
 from src.step import SAVE_MEDIA
 from src.store import open_store

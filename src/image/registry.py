@@ -40,7 +40,7 @@ class Registry:
         self.login = login
         self._wire = Wire(host)
         self._tokens: dict[str, str] = {}  # by scope
-        self._basic: tuple[str, str] | None = None
+        self._basic: tuple[bytes, bytes] | None = None
 
     def close(self) -> None:
         """Close its connections."""
@@ -104,7 +104,7 @@ class Registry:
         """Prepare what a 401 asks for; return whether another attempt makes sense."""
         if _scheme(answer) == "basic":
             if self.login and self.login.password:
-                self._basic = self.login.username, self.login.password
+                self._basic = _basic_auth(self.login)
             return self._basic is not None
         words = dict(re.findall(r'(\w+)="([^"]*)"', answer.headers.get("WWW-Authenticate", "")))
         if _scheme(answer) != "bearer" or "realm" not in words or "Authorization" in answer.request.headers:
@@ -123,7 +123,7 @@ class Registry:
             asked |= {"grant_type": "refresh_token", "refresh_token": login.token, "client_id": "kubeflow-autopipe"}
             answer = self._wire.send("POST", realm, data=asked)
         else:
-            auth = (login.username, login.password) if login else None
+            auth = _basic_auth(login) if login else None
             answer = self._wire.send("GET", realm, params=asked, auth=auth)
         if answer.status_code in (400, 401, 403) and login:
             raise wrong_password(self.host, login)
@@ -141,6 +141,10 @@ class Registry:
             details=tuple(answer.text.splitlines()[:3]),
             hint="see whether it is up, and whether REGISTRY is right; then give the same command again",
         )
+
+
+def _basic_auth(login: Login) -> tuple[bytes, bytes]:
+    return login.username.encode(), login.password.encode()  # as text, requests would send Latin-1
 
 
 def _told_digest(answer: "Response") -> str | None:

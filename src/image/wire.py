@@ -53,7 +53,7 @@ class Wire:
         url: str,
         *,
         headers: Mapping[str, str] | None = None,
-        auth: tuple[str, str] | None = None,
+        auth: tuple[bytes, bytes] | None = None,
         params: Mapping[str, str] | None = None,
         data: Mapping[str, str] | None = None,
     ) -> "requests.Response":

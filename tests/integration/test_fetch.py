@@ -12,8 +12,8 @@ import pytest
 from src.dag import Options
 from src.errors import FetchError
 from src.fetch import fetch_components, fetched_commit, fetched_folders
-from src.git import GitFolder
-from src.git_url import Repository
+from src.repository.door import GitFolder
+from src.repository.url import Repository
 from src.settings import Settings
 from tests.integration.git_hosts import MAIN, GitHost, Link, Program, Site, Upstream, contents, git
 from tests.integration.lfs_server.serve import PASSWORD, TOKEN, USER

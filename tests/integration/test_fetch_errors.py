@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-import src.git
-import src.git_config
+import src.repository.config
+import src.repository.door
 from download_components import main
 from src.errors import FetchError
 from src.fetch import fetch_components
-from src.git_url import parse_repository
+from src.repository.url import parse_repository
 from src.settings import Settings
 from tests.integration.git_hosts import MAIN, GitHost, Link, Site, Upstream, contents, git, run_host
 
@@ -118,7 +118,7 @@ def free_port() -> Iterator[int]:
 @pytest.fixture
 def short_stall(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let dead connections be given up after two seconds."""
-    monkeypatch.setattr(src.git_config, "STALL_SECONDS", 2)
+    monkeypatch.setattr(src.repository.config, "STALL_SECONDS", 2)
 
 
 def test_nobody_answers(git_host: GitHost, site: Site, free_port: int, short_stall: None) -> None:
@@ -137,7 +137,7 @@ def test_nobody_answers(git_host: GitHost, site: Site, free_port: int, short_sta
 
 def test_a_silent_git_server_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     # git's own protocol has no limit of its own.
-    monkeypatch.setattr("src.git_revision.LOOK_SECONDS", 1.5)
+    monkeypatch.setattr("src.repository.revision.LOOK_SECONDS", 1.5)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
@@ -500,7 +500,7 @@ def test_our_configuration_reads_back(tmp_path: Path, clean_git: Path) -> None:
     url = 'http://h/a"b\\c;e%09f'
     repository = parse_repository(f"http://u:p@{url.partition('://')[2]}", tmp_path)
     config = tmp_path / "config"
-    config.write_text(src.git_config.make_config(repository, ssh_command='ssh -o "X=y"'))
+    config.write_text(src.repository.config.make_config(repository, ssh_command='ssh -o "X=y"'))
     for name, value in {
         "remote.origin.url": url,
         "core.sshcommand": 'ssh -o "X=y"',

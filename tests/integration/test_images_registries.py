@@ -349,10 +349,10 @@ def test_the_password_is_nowhere(bench: Bench, guarded: Registry, tmp_path: Path
 # --- Layers that images share ---
 
 
-def test_a_shared_layer_is_sent_once(bench: Bench, registry: Registry, lines: Lines) -> None:
-    base = bench.component("base", {"data": os.urandom(8 << 20), "Dockerfile": f"FROM {BUSYBOX}\nCOPY data /\n"})
-    docker(need("DOCKER_HOST"), "build", "--quiet", "--tag", "autopipe-test/shared:1", str(base))
-    bench.names.clear()
+def test_a_shared_layer_is_sent_once(bench: Bench, registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(os.urandom(8 << 20))
+    (tmp_path / "Dockerfile").write_text(f"FROM {BUSYBOX}\nCOPY data /\n")
+    docker(need("DOCKER_HOST"), "build", "--quiet", "--tag", "autopipe-test/shared:1", str(tmp_path))
     for number in range(4):
         bench.component(f"part{number}", {"Dockerfile": f"FROM autopipe-test/shared:1\nENV N={number}\n"})
     bench.build({"REGISTRY": registry.host}, push=True)

@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.component_tree import (
+from src.errors import FetchError
+from src.repository.causes import Cause, describe, find_cause
+from src.repository.config import make_config
+from src.repository.errors import Outcome, explain, last_lines
+from src.repository.revision import as_full_commit, ref_names
+from src.repository.tree import (
     LINK,
     PLACES,
     Entry,
@@ -21,12 +26,7 @@ from src.component_tree import (
     list_components,
     parse_tree,
 )
-from src.errors import FetchError
-from src.git_causes import Cause, describe, find_cause
-from src.git_config import make_config
-from src.git_errors import Outcome, explain, last_lines
-from src.git_revision import as_full_commit, ref_names
-from src.git_url import Repository, clean_url, parse_repository
+from src.repository.url import Repository, clean_url, parse_repository
 
 BASE = Path("/home/me/dag")
 

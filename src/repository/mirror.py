@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.git import SSH, GitFolder, check_git
-from src.git_config import make_config
-from src.git_url import Repository
-from src.leftovers import PREFIX, remove_leftovers
+from src.repository.config import make_config
+from src.repository.door import SSH, GitFolder, check_git
+from src.repository.leftovers import PREFIX, remove_leftovers
+from src.repository.url import Repository
 
 TIPS = 16
 """Commits that a server is told we have; more would cost more than they save."""

@@ -1,7 +1,7 @@
 """The configuration of the git folders that we work in, as text; pure. Format: git-config(1), "CONFIGURATION FILE"."""
 
-from src.git import PASSWORD, STALL_SECONDS, USERNAME
-from src.git_url import Repository
+from src.repository.door import PASSWORD, STALL_SECONDS, USERNAME
+from src.repository.url import Repository
 
 Sections = dict[str, dict[str, str]]
 

@@ -4,10 +4,10 @@ import logging
 import re
 from dataclasses import dataclass
 
-from src.git import FETCH_SECONDS, LOOK_SECONDS, WHOLE_DEPTH
-from src.git_causes import FINAL, Cause
-from src.git_errors import GitError, explain
-from src.git_mirror import Workspace
+from src.repository.causes import FINAL, Cause
+from src.repository.door import FETCH_SECONDS, LOOK_SECONDS, WHOLE_DEPTH
+from src.repository.errors import GitError, explain
+from src.repository.mirror import Workspace
 
 log = logging.getLogger("autopipe")
 

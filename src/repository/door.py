@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.errors import FetchError
-from src.git_causes import Cause
-from src.git_errors import GitError, Outcome, explain
-from src.git_url import PROTOCOLS, Repository
+from src.repository.causes import Cause
+from src.repository.errors import GitError, Outcome, explain
+from src.repository.url import PROTOCOLS, Repository
 
 if TYPE_CHECKING:
     from git import Git  # noqa: TID251  # this is the door

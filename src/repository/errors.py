@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 
 from src.errors import FetchError
-from src.git_causes import Cause, describe, find_cause
-from src.git_url import Repository
+from src.repository.causes import Cause, describe, find_cause
+from src.repository.url import Repository
 
 TAIL = 8
 """Lines of git's own words below a message."""

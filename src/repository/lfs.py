@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.git import FETCH_SECONDS, GitFolder
-from src.git_causes import Cause
-from src.git_errors import GitError, Outcome, explain, last_lines
+from src.repository.causes import Cause
+from src.repository.door import FETCH_SECONDS, GitFolder
+from src.repository.errors import GitError, Outcome, explain, last_lines
 
 log = logging.getLogger("autopipe")
 

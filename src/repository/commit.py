@@ -5,8 +5,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.checkout import finish_folder, take_folders, wanted_entries, write_files
-from src.component_tree import (
+from src.errors import FetchError
+from src.repository.causes import FINAL
+from src.repository.checkout import finish_folder, take_folders, wanted_entries, write_files
+from src.repository.door import GitFolder
+from src.repository.errors import GitError
+from src.repository.folders import FetchedStore
+from src.repository.lfs import pull_files
+from src.repository.mirror import Workspace
+from src.repository.objects import get_blobs, get_commit, read_blobs
+from src.repository.revision import Target
+from src.repository.tree import (
     LINK,
     PLACES,
     SUBMODULE,
@@ -19,15 +28,6 @@ from src.component_tree import (
     list_components,
     parse_tree,
 )
-from src.errors import FetchError
-from src.fetched import FetchedStore
-from src.git import GitFolder
-from src.git_causes import FINAL
-from src.git_errors import GitError
-from src.git_lfs import pull_files
-from src.git_mirror import Workspace
-from src.git_objects import get_blobs, get_commit, read_blobs
-from src.git_revision import Target
 
 log = logging.getLogger("autopipe")
 

@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Iterable, Iterator
 
-from src.git import FETCH_SECONDS, WHOLE_DEPTH
-from src.git_causes import FINAL, Cause
-from src.git_errors import GitError, explain
-from src.git_mirror import Workspace
-from src.git_revision import Target, resolve
+from src.repository.causes import FINAL, Cause
+from src.repository.door import FETCH_SECONDS, WHOLE_DEPTH
+from src.repository.errors import GitError, explain
+from src.repository.mirror import Workspace
+from src.repository.revision import Target, resolve
 
 log = logging.getLogger("autopipe")
 

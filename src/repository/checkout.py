@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from src.component_tree import EXECUTABLE, LINK, Entry, Tree
-from src.git import GitFolder
-from src.git_mirror import Workspace
+from src.repository.door import GitFolder
+from src.repository.mirror import Workspace
+from src.repository.tree import EXECUTABLE, LINK, Entry, Tree
 
 
 def wanted_entries(tree: Tree, folders: Iterable[str]) -> dict[str, Entry]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.leftovers import PREFIX, remove_leftovers
+from src.repository.leftovers import PREFIX, remove_leftovers
 
 log = logging.getLogger("autopipe")
 
