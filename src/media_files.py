@@ -69,10 +69,20 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _regular(path: Path) -> Path:
+    if not _is_text(path.name):
+        raise FetchError(f"the name of the media {str(path)!a} is no text", hint="rename it")
     if not path.is_file():  # what a folder holds besides is told, not passed over: it may have been meant
         what = "a link to a folder" if path.is_dir() else "neither a file nor a folder"
         raise FetchError(f"the media {path} is {what}", hint="name a file or a folder in its place, or remove it")
     return path
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return all(char.isprintable() or char.isspace() for char in name)
 
 
 def _check_content(file: Path) -> None:

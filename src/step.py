@@ -41,6 +41,7 @@ GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 TAIL_LINES = 20
 TAIL_BYTES = 8192
 CHUNK = 1 << 20
+SMALL = 1 << 16  # bytes
 LONGEST_NAME = 100
 
 Record = Dict[str, Any]
@@ -486,7 +487,10 @@ def remove_tree(folder: Path) -> None:
 
 
 def link_tree(source: Path, target: Path) -> None:
-    """Make target a folder of links to source's files: new files stay in it, those of source are found by path."""
+    """Make target a folder of links to source's files: new files stay in it, those of source are found by path.
+
+    Small files are copies, but for programs: what a component adds to one must not reach its other invocations.
+    """
     target.mkdir()
     with os.scandir(str(source)) as entries:
         for entry in entries:
@@ -495,7 +499,12 @@ def link_tree(source: Path, target: Path) -> None:
             if entry.is_dir(follow_symlinks=False):
                 link_tree(Path(entry.path), target / entry.name)
             else:
-                (target / entry.name).symlink_to(os.path.realpath(entry.path))
+                path = Path(entry.path).resolve()
+                if path.suffix != ".py" and path.is_file() and path.stat().st_size <= SMALL:
+                    shutil.copyfile(str(path), str(target / entry.name))
+                    shutil.copymode(str(path), str(target / entry.name))
+                else:
+                    (target / entry.name).symlink_to(path)
 
 
 # --- Processes -----------------------------------------------------------------------------------------------------
@@ -842,10 +851,10 @@ class Launcher:
             (item,) = invocation.inputs
             clone(item.path, folder / item.path.name, link=link)
             return folder / item.path.name
-        count = collections.Counter(item.path.name for item in invocation.inputs)
+        several = len({item.path.name for item in invocation.inputs}) < len(invocation.inputs)
         for item in invocation.inputs:
-            # Names are never changed: two parents that chose the same one get a folder each.
-            place = folder / item.parent if count[item.path.name] > 1 else folder
+            # Names are never changed: where two parents chose the same one, each parent gets a folder.
+            place = folder / item.parent if several else folder
             place.mkdir(exist_ok=True)
             clone(item.path, place / item.path.name, link=link)
         return folder
@@ -876,6 +885,7 @@ class Launcher:
         environ, mark = dict(self.environ), f"{self.run_id}/{work.name}"
         environ["PATH"] = os.pathsep.join([str(Path(self.interpreter).parent), environ.get("PATH", os.defpath)])
         environ.update(HOME=str(work / "home"), TMPDIR=str(work / "tmp"), AUTOPIPE_MARK=mark)
+        environ["PWD"] = str(work / "cwd")  # to shells, the way there: its real path may have blanks
         environ.update(PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1")
         environ.update(self.spec["env"])
         write(("$ {}\n".format(" ".join(command))).encode())
@@ -927,6 +937,8 @@ class Launcher:
         found: List[Path] = []
         others: List[Path] = []
         for name in [archive] if archive in names else names:
+            if not _is_text(name):
+                raise StepError(f"wrote a file whose name is no text: {name!a}", "give it one of UTF-8")
             path = folder / name
             if path.is_symlink() and path.is_file():  # what it points to may be scratch
                 target = path.resolve()
@@ -974,6 +986,14 @@ def _memory_kills() -> int:
             if match:
                 return int(match.group(1))
     return 0
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return name.isprintable()
 
 
 def _exit_error(status: int, volume: Path, *, short: bool) -> StepError:
