@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -93,6 +94,8 @@ def add_media_options(parser: argparse.ArgumentParser) -> None:
 def run_program(program: Callable[[Request], None], parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Parse argv, run the program, print at most one error with its hint; return the exit status."""
     args = parser.parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that this terminal has no letters for must not end a run
+        sys.stdout.reconfigure(errors="backslashreplace")
     set_up_logging(verbose=args.verbose, quiet=args.quiet)
     from src.errors import AutopipeError, Interrupted
 
