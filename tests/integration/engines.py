@@ -118,15 +118,25 @@ def private_registry(folder: Path, *, password: bool = False) -> Iterator[Regist
         registry.end()
 
 
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
 class Engine(Daemon):
-    """An engine of the test's own; its containers have no network."""
+    """An engine of the test's own; its containers have a network that leads nowhere."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # A bridge of its own: with --bridge=none an engine removes docker0, which is the shared engine's.
+        number = int.from_bytes(os.urandom(1), "big")
+        self.bridge = f"autopipe-t{number}"
+        _ip("link", "add", self.bridge, "type", "bridge")
+        _ip("address", "add", f"10.213.{number}.1/24", "dev", self.bridge)
+        _ip("link", "set", self.bridge, "up")
         self.host = f"unix://{folder}/socket"
         folder.mkdir()
         places = ["--data-root", f"{folder}/data", "--exec-root", f"{folder}/run", "--pidfile", f"{folder}/pid"]
-        network = ["--bridge=none", "--iptables=false", "--ip-masq=false"]
+        network = [f"--bridge={self.bridge}", "--iptables=false", "--ip-masq=false"]
         super().__init__(
             ["dockerd", "--host", self.host, *places, *network, "--max-concurrent-uploads=2"], folder / "log"
         )
@@ -134,6 +144,11 @@ class Engine(Daemon):
     def start(self) -> None:
         super().start()
         wait_until(lambda: bool(docker(self.host, "version", "--format", "{{.Server.Version}}", check=False)), "engine")
+
+    def make_bridge(self) -> None:
+        subprocess.run(["ip", "link", "add", self.bridge, "type", "bridge"], check=True)
+        subprocess.run(["ip", "address", "add", f"10.231.{os.getpid() % 250}.1/24", "dev", self.bridge], check=True)
+        subprocess.run(["ip", "link", "set", self.bridge, "up"], check=True)
 
     def load(self, *images: str) -> None:
         """Copy images from the shared engine."""
@@ -147,11 +162,14 @@ class Engine(Daemon):
 def private_engine(folder: Path) -> Iterator[Engine]:
     """Give an engine that may be killed; folder is short, for its socket's sake."""
     engine = Engine(folder)
-    engine.start()
     try:
+        engine.make_bridge()
+        engine.start()
         yield engine
     finally:
         engine.end()
+        subprocess.run(["ip", "link", "delete", engine.bridge], check=False)
+        _ip("link", "delete", engine.bridge)
         for line in Path("/proc/self/mounts").read_text().splitlines()[::-1]:
             place = line.split()[1]
             if place.startswith(f"{folder}/"):
