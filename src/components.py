@@ -45,8 +45,9 @@ def locate_components(dag: Dag, settings: Settings, fetched: Mapping[str, Path])
 
 
 def _has_program(folder: Path, command: tuple[str, ...]) -> bool:
-    # A command of the user's may be anything; the usual one names a file of the component.
-    return command != ("python", "main.py") or (folder / "main.py").is_file()
+    # A command of the user's may be anything, and a Dockerfile may bring the program; target process wants the file.
+    named = command == ("python", "main.py") and not (folder / "Dockerfile").is_file()
+    return not named or (folder / "main.py").is_file()
 
 
 def component_sum(name: str, folder: Path, memory: SumMemory) -> str:

@@ -364,7 +364,7 @@ def divide_invocations(volume: Path, plan: Record, task: str) -> Tuple[List[Reco
 
     Raises StepError when a parent or a file is missing.
     """
-    return _divide(volume, plan, task, _known_records(volume, plan["tasks"][task]["step"]))
+    return _divide(volume, plan, task, _known_records(volume, plan, task))
 
 
 def _divide(
@@ -381,14 +381,14 @@ def _divide(
     return kept, pending
 
 
-def _known_records(volume: Path, step: str) -> Dict[str, Record]:
+def _known_records(volume: Path, plan: Record, task: str) -> Dict[str, Record]:
     # Shards share the step's folder: a file that moved to another shard is not made again.
+    step = plan["tasks"][task]["step"]
     known = {}
-    for path in sorted(journal_path(volume, step).parent.glob("*.jsonl")):
-        if path.stem == step or path.stem.startswith(step + "@"):
-            for record in read_journal(path):
-                if record["event"] == "invocation" and record["state"] != "failed":
-                    known[record["key"]] = record
+    for name in sorted({step, *plan["steps"][step]}):
+        for record in read_journal(journal_path(volume, name)):
+            if record["event"] == "invocation" and record["state"] != "failed":
+                known[record["key"]] = record
     return known
 
 
@@ -722,7 +722,7 @@ class Launcher:
 
     def _run(self, journal: Journal) -> Record:
         (self.volume / self.step).mkdir(exist_ok=True)
-        known = _known_records(self.volume, self.step)
+        known = _known_records(self.volume, self.plan, self.task)
         journal.append([start_record(self.run_id)])
         try:
             kept, pending = _divide(self.volume, self.plan, self.task, known)
