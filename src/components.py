@@ -25,6 +25,7 @@ def locate_components(dag: Dag, settings: Settings, fetched: Mapping[str, Path])
         places = [settings.components_dir]
     else:
         places = list(dict.fromkeys([dag.path.parent / "components", ROOT / "components"]))
+    real = {place: place.resolve() for place in places}
     found, problems = {}, []
     for name in dag.components:
         folder = fetched.get(name) or next((p / name for p in places if (p / name).is_dir()), None)
@@ -33,7 +34,10 @@ def locate_components(dag: Dag, settings: Settings, fetched: Mapping[str, Path])
         elif not _has_program(folder, dag.options_of(name).command):
             problems.append(f"{name}: no {dag.options_of(name).command[-1]} in {folder}")
         else:
-            found[name] = folder.resolve()
+            # Most are no links: what is above them is the same for all.
+            found[name] = (
+                folder.resolve() if folder.is_symlink() or folder.parent not in real else real[folder.parent] / name
+            )
     if problems:
         what = problems[0] if len(problems) == 1 else f"{len(problems)} components are missing"
         raise FetchError(

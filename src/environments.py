@@ -37,9 +37,8 @@ def own_environment() -> Environment:
     return Environment(interpreter=Path(sys.executable), id=_describe(platform.python_version(), []))
 
 
-def find_environment(folder: Path, python: str | None, cache_dir: Path) -> Environment | None:
-    """Return the environment of the component in folder when it is complete in the cache."""
-    place = _place(folder, python, cache_dir)
+def find_environment(place: Path) -> Environment | None:
+    """Return the environment at place_of a component when it is complete."""
     try:
         description = json.loads((place / DESCRIPTION).read_bytes())
     except (FileNotFoundError, ValueError):
@@ -55,11 +54,12 @@ def make_environment(name: str, folder: Path, python: str | None, cache_dir: Pat
 
     Raises ImageError with the installer's own lines; ConfigError when the Python asked for is not installed.
     """
-    found = find_environment(folder, python, cache_dir)
+    place = place_of(folder, python, cache_dir)
+    found = find_environment(place)
     if found:
         return found
     try:
-        return _make(name, folder, python, _place(folder, python, cache_dir))
+        return _make(name, folder, python, place)
     except OSError as error:
         raise ImageError(
             f"component {name}: its environment cannot be made: {error.strerror}"
@@ -96,7 +96,8 @@ def _make(name: str, folder: Path, python: str | None, place: Path) -> Environme
     return Environment(interpreter=place / "bin" / "python", id=_describe(version, packages))
 
 
-def _place(folder: Path, python: str | None, cache_dir: Path) -> Path:
+def place_of(folder: Path, python: str | None, cache_dir: Path) -> Path:
+    """Return where the environment of the component in folder is in the cache, or will be."""
     lines = _lines(folder / "requirements.txt")
     content = [python or platform.python_version(), sys.base_prefix, platform.machine(), _stub_sum(), *sorted(lines)]
     if any(

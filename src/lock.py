@@ -12,6 +12,7 @@ from src.dag import Dag
 from src.errors import BusyError, ConfigError
 
 _LOOKS = 50
+_WIDTH = 32  # bytes
 
 
 def dag_folder(dag: Dag, output: Path) -> Path:
@@ -63,14 +64,15 @@ def try_lock(fd: int) -> bool:
             threading.Event().wait(1 / _LOOKS)
         else:
             with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
-                os.ftruncate(fd, 0)
-                os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+                # As wide as _read_holder reads, so that no longer number shows behind it: to truncate a file that has
+                # content costs a wait for the disk.
+                os.pwrite(fd, f"{os.getpid()}\n".encode().rjust(_WIDTH), 0)
             return True
     return False
 
 
 def _read_holder(fd: int) -> int:
-    text = os.pread(fd, 32, 0).strip()
+    text = os.pread(fd, _WIDTH, 0).strip()
     return int(text) if text.isdigit() else 0
 
 

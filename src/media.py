@@ -36,8 +36,10 @@ def save_media(paths: Sequence[Path], store: Store) -> list[dict[str, Any]]:
     sources = find_media(paths)
     with before_work(store.folder):
         index = _read_index(store)
+        before = dict(index)
         entries = [_save(path, name, store, index) for name, path in sources.items()]
-        _write_index(store, index)
+        if index != before:
+            _write_index(store, index)
     return entries
 
 

@@ -10,7 +10,7 @@ from src import step as launcher
 from src.errors import ImageError
 from src.lock import try_lock
 from src.paths import plain_link
-from src.record import CLOSING, PRIVATE, RECORD, close_folder, write_text
+from src.record import CLOSING, PRIVATE, RECORD, close_folder, record_text, write_text
 from src.settings import Settings
 from src.step import Record
 from src.store import Store
@@ -52,7 +52,7 @@ def _recover(folder: Path, store: Store, settings: Settings) -> bool:
     for journal in sorted((folder / PRIVATE / "steps").glob("*.jsonl")):
         store.keep(folder, journal.stem)
     if record.get("state") == "running":
-        write_text(folder / RECORD, json.dumps({**record, "state": "interrupted"}, indent=1) + "\n")
+        write_text(folder / RECORD, record_text({**record, "state": "interrupted"}))
     plain_link(folder).unlink(missing_ok=True)
     close_folder(folder)
     log.debug("took over what run %s had finished; ended %d processes, %d containers", folder.name, killed, removed)

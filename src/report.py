@@ -1,12 +1,20 @@
 """A run's report.html: what each step made, to look at in a browser; refers to the files beside it."""
 
 import html
-import mimetypes
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 SHOWN = 24  # files of a step; the others are in its folder
+
+_KINDS = {
+    "image": "avif bmp gif ico jfif jpeg jpg png svg webp",
+    "video": "m4v mov mp4 ogv webm",
+    "audio": "aac flac m4a mp3 oga ogg opus wav",
+}
+"""What browsers show, by the ends of names."""
+
+_KIND = {end: kind for kind, ends in _KINDS.items() for end in ends.split()}
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1b1f24;background:#fff}
@@ -54,7 +62,7 @@ def _section(step: Mapping[str, Any]) -> list[str]:
 
 
 def _figure(path: str, name: str) -> str:
-    link, kind = quote(path), (mimetypes.guess_type(name)[0] or "").partition("/")[0]
+    link, kind = quote(path), _KIND.get(name.rpartition(".")[2].lower(), "")
     shown = {
         "image": f"<img loading=lazy alt='' src='{link}'><br>",
         "video": f"<video controls preload=metadata src='{link}'></video><br>",

@@ -11,7 +11,7 @@ from pathlib import Path
 from src import step as launcher
 from src.components import component_files, component_sum
 from src.crew import Crew, cancelled_by_signals
-from src.environments import Environment, find_environment, make_environment, own_environment
+from src.environments import Environment, find_environment, make_environment, own_environment, place_of
 from src.packages import missing_packages
 from src.paths import plain_path
 from src.plan import Plan
@@ -36,17 +36,19 @@ def environments(plan: Plan, folders: Mapping[str, Path], settings: Settings, *,
 
 def _environments(plan: Plan, folders: Mapping[str, Path], settings: Settings, *, make: bool) -> dict[str, Environment]:
     found = {SAVE_MEDIA: own_environment()}
+    seen: dict[Path, Environment] = {}  # most components share one with others
     for name, folder in folders.items():
         if name == SAVE_MEDIA:
             continue
         python = plan.dag.options_of(name).python
-        known = find_environment(folder, python, settings.cache_dir)
+        place = place_of(folder, python, settings.cache_dir)
+        known = seen.get(place) or find_environment(place)
         if known is None and make:
             known = make_environment(name, folder, python, settings.cache_dir)
         elif known is None and python:
             find_python(python, name)  # says in time that it is not here
         if known:
-            found[name] = known
+            found[name] = seen[place] = known
     return found
 
 
