@@ -84,9 +84,14 @@ class Crew:
         if self._cancel.is_set():
             return False
         folder, store = self._run.folder, self._run.store
-        store.adopt(folder, self._document, task)
+        known = store.adopt(folder, self._document, task)
+        if known is not None:
+            self._progress.advance(task, {"event": "start", "kept": len(known), "pending": 0})
+            files = sum(len(record["outputs"]) for record in known)
+            self._progress.end(task, {"state": launcher.step_state(one["state"] for one in known)}, files=files, ran=0)
+            return True
         end = self._execute(task, lambda record: self._progress.advance(task, record))
-        store.keep(folder, task)
+        store.keep(folder, task, run_id=self._run.id)
         records = launcher.last_attempt(launcher.read_journal(launcher.journal_path(folder, task)))
         files = sum(len(record.get("outputs", ())) for record in records)
         ran = sum(record.get("run") == self._run.id for record in records)

@@ -195,7 +195,7 @@ def is_intact(path: Path, entry: Mapping[str, Any]) -> bool:
 
 def journal_path(volume: Path, task: str) -> Path:
     """Return where a task's journal is."""
-    return volume / ".autopipe" / "steps" / (task + ".jsonl")
+    return volume.joinpath(".autopipe", "steps", task + ".jsonl")
 
 
 def read_journal(path: Path) -> List[Record]:
@@ -248,6 +248,18 @@ class Journal:
 def start_record(run_id: str) -> Record:
     """Return the record that begins an attempt of a run."""
     return {"event": "start", "time": time.time(), "run": run_id}
+
+
+def record_task(volume: Path, plan: Record, task: str, records: List[Record]) -> Record:
+    """Write the journal of a task that was done before, by the records of its invocations; return its end record.
+
+    For whoever laid all outputs into the step's empty folder: the launcher has nothing to do there.
+    """
+    end = {"event": "end", "state": step_state(record["state"] for record in records)}
+    journal = Journal(journal_path(volume, task))
+    journal.append([start_record(plan["run"]), *records, end])
+    journal.close()
+    return end
 
 
 def step_state(states: Iterable[str]) -> str:

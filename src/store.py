@@ -116,23 +116,29 @@ class Store:
 
     # --- Between a volume and the store ---
 
-    def adopt(self, volume: Path, plan: Record, task: str) -> int:
-        """Put what the store has of a task onto the volume, files and journal; return how many invocations.
+    def adopt(self, volume: Path, plan: Record, task: str) -> list[Record] | None:
+        """Put what the store has of a task onto the volume, files and journal.
 
-        The parents must be complete. Whatever cannot be listed is left to the launcher, which says why.
+        Return its records when that completes the task, which then needs no launcher any more; else None. The parents
+        must be complete. Whatever cannot be listed is left to the launcher, which says why.
         """
-        folder = volume / plan["tasks"][task]["step"]
+        spec = plan["tasks"][task]
+        folder = volume / spec["step"]
         try:
             invocations = launcher.list_invocations(volume, plan, task)
         except launcher.StepError:
-            return 0
+            return None
+        is_new = not folder.exists()
         folder.mkdir(exist_ok=True)
         records = [self._lay(record, folder) for one in invocations if (record := self.find(one.key))]
+        if is_new and len(records) == len(invocations) and _fit_together(records, spec):
+            launcher.record_task(volume, plan, task, records)
+            return records
         if records:
             journal = launcher.Journal(launcher.journal_path(volume, task))
             journal.append(records)
             journal.close()
-        return len(records)
+        return None
 
     def _lay(self, record: Record, folder: Path) -> Record:
         outputs = []
@@ -144,12 +150,23 @@ class Store:
             outputs.append(launcher.file_entry(target, (entry["sha256"], entry["content"])))
         return {**record, "outputs": outputs}
 
-    def keep(self, volume: Path, task: str) -> None:
-        """Take over what a task's journal says is done and is intact on the volume."""
+    def keep(self, volume: Path, task: str, *, run_id: str | None = None) -> None:
+        """Take over what a task's journal says is done and is intact on the volume.
+
+        run_id: take what that run has run only, since the rest came from here.
+        """
         folder = volume / task.partition("@")[0]
         for record in launcher.read_journal(launcher.journal_path(volume, task)):
-            if record["event"] == "invocation" and record["state"] != "failed" and _is_whole(record, folder):
+            if record["event"] != "invocation" or record["state"] == "failed":
+                continue
+            if run_id in (None, record["run"]) and _is_whole(record, folder):
                 self.put(record, folder)
+
+
+def _fit_together(records: list[Record], spec: Record) -> bool:
+    # Records of different runs may name the same file, or have no output where there has to be one now.
+    names = [entry["name"] for record in records for entry in record["outputs"]]
+    return len(set(names)) == len(names) and (spec["may_skip"] or all(record["outputs"] for record in records))
 
 
 def _is_whole(record: Record, folder: Path) -> bool:

@@ -36,7 +36,8 @@ def lay_all(store: Store, document: Record, folder: Path) -> bool:
         return False
     for tasks in document["steps"].values():
         for task in tasks:
-            store.adopt(folder, document, task)
+            if store.adopt(folder, document, task) is not None:
+                continue
             # Nothing is left to be run: the launcher checks that all is there, and writes the end.
             if launcher.run_task(folder, document, task, component=_refuse)["state"] == "failed":
                 return False
