@@ -17,10 +17,10 @@ def build_images(dag: Dag, settings: Settings, target: str, *, rebuild: bool = F
     """
     from src.pipeline_manager import find_folders
     from src.plan import make_plan
-    from src.targets import TARGETS
+    from src.targets import load_target
 
     folders = find_folders(dag, settings)
-    TARGETS[target].environments(make_plan(dag), folders, replace(settings, rebuild=rebuild), make=True)
+    load_target(target).environments(make_plan(dag), folders, replace(settings, rebuild=rebuild), make=True)
 
 
 def build(request: Request) -> None:

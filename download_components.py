@@ -3,11 +3,21 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from src.cli import Request, add_common_options, run_program
-from src.fetch import fetch_components
+from src.components import locate_components
+from src.dag import Dag
+from src.settings import Settings
 
-__all__ = ["fetch_components", "main"]
+
+def fetch_components(dag: Dag, settings: Settings) -> dict[str, Path]:
+    """Return the folder of each component of a DAG, after fetching what is not here yet; raises FetchError."""
+    if not dag.repository:
+        return locate_components(dag, settings, {})
+    from src import fetch  # with all that Git needs, which runs without a repository need not wait for
+
+    return fetch.fetch_components(dag, settings)
 
 
 def download(request: Request) -> None:

@@ -15,22 +15,20 @@ if __name__ == "__main__":  # run alone, Python puts this folder on the path; wh
 
 from src import step as launcher
 from src.cli import Request, add_common_options, add_run_options, run_program
-from src.components import component_sum
+from src.components import component_sum, locate_components
 from src.dag import Dag
 from src.errors import AutopipeError, Detached, FetchError, OutputError, RunError, before_work
-from src.fetch import fetched_commit, fetched_folders
 from src.lock import dag_folder, lock_dag
 from src.media import save_media, stage
 from src.plan import Plan, make_plan, plan_document, step_key
 from src.progress import count, follow
 from src.record import PRIVATE, Run, close_folder, open_run, point_latest, step_records, write_record, write_text
 from src.recovery import recover_runs
-from src.repository.url import clean_url
 from src.settings import ROOT, Settings
 from src.step import SAVE_MEDIA
 from src.store import open_store
 from src.sums import SumMemory
-from src.targets import TARGETS, choose_target
+from src.targets import choose_target, load_target
 
 log = logging.getLogger("autopipe")
 
@@ -60,13 +58,12 @@ def run_pipeline(
     media = save_media(dag.media, store)
     folders = find_folders(dag, settings)
     sums = component_sums(folders, settings)
-    keys = step_keys(plan, sums, TARGETS[target].environments(plan, folders, settings, make=True))
+    keys = step_keys(plan, sums, load_target(target).environments(plan, folders, settings, make=True))
     facts = {
         "dag": dag.name,
         "file": str(dag.path),
         "target": target,
-        "repository": clean_url(dag.repository) if dag.repository else None,
-        "commit": fetched_commit(dag, settings),
+        **_origin(dag, settings),
     }
     with open_run(plan, output, store, tuple(media), facts) as run, follow(live=live) as progress:
         with before_work(run.folder):
@@ -80,7 +77,7 @@ def run_pipeline(
             )
             write_text(run.folder / PRIVATE / "plan.json", json.dumps(document))
         try:
-            TARGETS[target].run(run, plan, document, folders, settings, progress)
+            load_target(target).run(run, plan, document, folders, settings, progress)
             steps = _records(run, plan, sums)
             _check(run, steps)
             _verify(run, document)
@@ -98,13 +95,31 @@ def run_pipeline(
 
 def find_folders(dag: Dag, settings: Settings) -> dict[str, Path]:
     """Return the folder of each step's component, save-media included; raises FetchError when one is not here."""
+    return {SAVE_MEDIA: ROOT / "src" / SAVE_MEDIA, **(_fetched(dag, settings) or locate_components(dag, settings, {}))}
+
+
+def _fetched(dag: Dag, settings: Settings) -> dict[str, Path]:
+    if not dag.repository:
+        return {}
+    from src.fetch import fetched_folders  # with all that Git needs, which runs without a repository need not wait for
+    from src.repository.url import clean_url
+
     folders = fetched_folders(dag, settings)
     if folders is None:
         raise FetchError(
-            f"the components of {clean_url(dag.repository or '')} are not here yet",
+            f"the components of {clean_url(dag.repository)} are not here yet",
             hint=f"fetch them: python3 download_components.py -i {dag.path}",
         )
-    return {SAVE_MEDIA: ROOT / "src" / SAVE_MEDIA, **folders}
+    return folders
+
+
+def _origin(dag: Dag, settings: Settings) -> dict[str, str | None]:
+    if not dag.repository:
+        return {"repository": None, "commit": None}
+    from src.fetch import fetched_commit
+    from src.repository.url import clean_url
+
+    return {"repository": clean_url(dag.repository), "commit": fetched_commit(dag, settings)}
 
 
 def component_sums(folders: Mapping[str, Path], settings: Settings) -> dict[str, str]:

@@ -12,7 +12,7 @@ from src.plan import Step, make_plan, plan_document
 from src.progress import count
 from src.step import SAVE_MEDIA, Input, Record
 from src.store import Store, open_store
-from src.targets import TARGETS, choose_target
+from src.targets import choose_target, load_target
 
 
 def show_plan(request: Request) -> None:
@@ -22,7 +22,7 @@ def show_plan(request: Request) -> None:
     store = open_store(request.dag, request.output, fresh=request.fresh)
     folders = find_folders(request.dag, request.settings)
     sums = component_sums(folders, request.settings)
-    environments = TARGETS[target].environments(plan, folders, request.settings, make=False)
+    environments = load_target(target).environments(plan, folders, request.settings, make=False)
     keys = step_keys(plan, sums, environments)
     media = saved_media(request.dag.media, store)
     lines = [f"target: {target} ({reason})", f"output: {dag_folder(request.dag, request.output)}"]

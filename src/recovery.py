@@ -14,7 +14,6 @@ from src.record import CLOSING, PRIVATE, RECORD, close_folder, record_text, writ
 from src.settings import Settings
 from src.step import Record
 from src.store import Store
-from src.targets import docker
 
 log = logging.getLogger("autopipe")
 
@@ -44,7 +43,7 @@ def recover_runs(folder: Path, store: Store, settings: Settings) -> int:
 def _recover(folder: Path, store: Store, settings: Settings) -> bool:
     record = _read_record(folder)
     try:
-        removed = docker.end_run(folder.name, folder, settings) if record.get("target") == "docker" else 0
+        removed = _end_containers(folder, settings) if record.get("target") == "docker" else 0
     except ImageError as error:
         log.warning("run %s died and is left for another start, when its engine answers: %s", folder, error.message)
         return False
@@ -57,6 +56,12 @@ def _recover(folder: Path, store: Store, settings: Settings) -> bool:
     close_folder(folder)
     log.debug("took over what run %s had finished; ended %d processes, %d containers", folder.name, killed, removed)
     return True
+
+
+def _end_containers(folder: Path, settings: Settings) -> int:
+    from src.targets.docker import end_run  # with what it imports, which other runs do without
+
+    return end_run(folder.name, folder, settings)
 
 
 def _read_record(folder: Path) -> Record:

@@ -1,17 +1,15 @@
-"""Where steps run: each target is a module with the functions of Target."""
+"""Where steps run: each target is a module with the functions of Target, imported when it is asked for."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
-from src.engine_place import find_engine
 from src.errors import ConfigError
 from src.plan import Plan
 from src.progress import Progress
 from src.record import Run
 from src.settings import Settings
 from src.step import Record
-from src.targets import docker, kubeflow, process
 
 
 class Target(Protocol):
@@ -41,7 +39,22 @@ class Target(Protocol):
         """
 
 
-TARGETS: Final[dict[str, Target]] = {"kubeflow": kubeflow, "docker": docker, "process": process}
+TARGETS: Final = ("kubeflow", "docker", "process")
+
+
+def load_target(name: str) -> Target:
+    """Return one of TARGETS; what it needs takes time to import, and no run needs another's."""
+    if name == "kubeflow":
+        from src.targets import kubeflow
+
+        return kubeflow
+    if name == "docker":
+        from src.targets import docker
+
+        return docker
+    from src.targets import process
+
+    return process
 
 
 def choose_target(name: str, settings: Settings, *, fetched: bool) -> tuple[str, str]:
@@ -55,6 +68,8 @@ def choose_target(name: str, settings: Settings, *, fetched: bool) -> tuple[str,
         return name, f"--target {name}"
     if settings.kfp_api_url:
         return "kubeflow", "KFP_API_URL is set"
+    from src.engine_place import find_engine
+
     engine = find_engine(settings)
     if engine:
         return "docker", f"the Docker engine at {engine.host}: {engine.source}"
