@@ -32,9 +32,10 @@ class Request:
     live: bool  # there is a terminal that lines can be redrawn on
 
 
-def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that every stage has."""
-    parser.add_argument("-i", "--input", required=True, type=_path, metavar="DAG", help="the DAG file (YAML)")
+def add_common_options(parser: argparse.ArgumentParser, *, optional_dag: bool = False) -> None:
+    """Add the options that every stage has; optional_dag: some of the others need no DAG file."""
+    required = not optional_dag
+    parser.add_argument("-i", "--input", required=required, type=_path, metavar="DAG", help="the DAG file (YAML)")
     parser.add_argument("--env-file", type=_path, metavar="FILE", help="settings (default: .env beside the program)")
     loudness = parser.add_mutually_exclusive_group()
     loudness.add_argument("-v", "--verbose", action="store_true", help="tell more, and what components print")
@@ -58,6 +59,15 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--detach", action="store_true", help="kubeflow: do not wait; the same command without it brings the outputs"
     )
     parser.add_argument("--keep-volume", action="store_true", help="kubeflow: do not delete the volume at the end")
+
+
+def add_clean_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that removes instead of running."""
+    parser.add_argument(
+        "--clean",
+        action="store_true",
+        help="kubeflow: remove what runs left in the namespace, past its date, or with -i all of this DAG; run nothing",
+    )
 
 
 def add_target_option(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +104,8 @@ def add_media_options(parser: argparse.ArgumentParser) -> None:
 def run_program(program: Callable[[Request], None], parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Parse argv, run the program, print at most one error with its hint; return the exit status."""
     args = parser.parse_args(argv)
+    if args.input is None and not args.clean:
+        parser.error("the following arguments are required: -i/--input")
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that this terminal has no letters for must not end a run
         sys.stdout.reconfigure(errors="backslashreplace")
     set_up_logging(verbose=args.verbose, quiet=args.quiet)
@@ -101,7 +113,10 @@ def run_program(program: Callable[[Request], None], parser: argparse.ArgumentPar
 
     try:
         with _signals_raise():
-            program(_make_request(args))
+            if getattr(args, "clean", False):
+                _clean(args)
+            else:
+                program(_make_request(args))
             sys.stdout.flush()
     except AutopipeError as error:
         _show(error)
@@ -119,6 +134,18 @@ def run_program(program: Callable[[Request], None], parser: argparse.ArgumentPar
         sys.stderr.write(traceback.format_exc() + BUG + "\n")
         return 1
     return 0
+
+
+def _clean(args: argparse.Namespace) -> None:
+    from src.kube.clean import clean_up
+
+    if args.input is None:
+        from src.settings import load_settings
+
+        clean_up(load_settings(args.env_file, os.environ), None, None)
+    else:
+        request = _make_request(args)
+        clean_up(request.settings, request.dag, request.output)
 
 
 def _make_request(args: argparse.Namespace) -> Request:
