@@ -72,7 +72,8 @@ class ExecDoor:
             return data
 
         def close() -> None:
-            if answer.isclosed() and not answer.will_close:
+            # Read to its end, and not closed by an error meanwhile: the next request may follow.
+            if answer.isclosed() and not answer.will_close and connection.sock is not None:
                 with contextlib.suppress(queue.Full):
                     self._idle.put_nowait(connection)
                     return
