@@ -38,9 +38,16 @@ def find_engine(settings: Settings) -> Engine | None:
     context = settings.docker_context or _current_context(settings)
     if context and context != "default":
         return _read_context(context, settings)
-    sockets = [path for path in _usual_sockets(settings) if path.is_socket()]
+    sockets = [path for path in _usual_sockets(settings) if _is_socket(path)]
     usable = [path for path in sockets if os.access(path, os.R_OK | os.W_OK)]
     return next((Engine(host=f"unix://{path}", source="its usual place") for path in usable or sockets), None)
+
+
+def _is_socket(path: Path) -> bool:
+    try:
+        return path.is_socket()
+    except PermissionError:  # in a folder that is not ours
+        return False
 
 
 def _usual_sockets(settings: Settings) -> Iterator[Path]:
