@@ -131,11 +131,11 @@ class Dock:
         return end_of_refusal(text)
 
     def _conclude(self, task: str, end: Record, records: Sequence[Record]) -> Record:
-        """Let the journal say what the launcher could not."""
+        """Let the journal say what the launcher could not, or did not know."""
         if end not in records:
             journal = launcher.Journal(launcher.journal_path(self._run.folder, task))
-            journal.append([] if records else [launcher.start_record(self._run.id)])
-            journal.append([end], durable=True)
+            done = [record for record in records if record["event"] == "invocation"]
+            journal.append([launcher.start_record(self._run.id), *done, end], durable=True)
             journal.close()
         return end
 

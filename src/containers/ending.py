@@ -65,7 +65,7 @@ def end_of_state(state: Mapping[str, Any] | None, tail: Sequence[str], memory: i
     state: the container's as the engine has it, None when it has no such container. tail: its last lines.
     memory: its limit, in bytes.
     """
-    if state is None:
+    if state is None or state.get("Status") == "removing":
         return _failed("its container was removed from outside", _AGAIN)
     status = int(state.get("ExitCode") or 0)
     if state.get("OOMKilled"):
