@@ -17,6 +17,7 @@ from src.image.wire import UnreachableError, Wire, is_loopback
 
 if TYPE_CHECKING:
     from requests import Response  # noqa: TID251  # wire.py is the door
+    from requests.auth import HTTPBasicAuth  # noqa: TID251  # wire.py is the door
 
 MANIFESTS = ", ".join(
     [
@@ -40,7 +41,7 @@ class Registry:
         self.login = login
         self._wire = Wire(host)
         self._tokens: dict[str, str] = {}  # by scope
-        self._basic: tuple[bytes, bytes] | None = None
+        self._basic: HTTPBasicAuth | None = None
 
     def close(self) -> None:
         """Close its connections."""
@@ -143,8 +144,10 @@ class Registry:
         )
 
 
-def _basic_auth(login: Login) -> tuple[bytes, bytes]:
-    return login.username.encode(), login.password.encode()  # as text, requests would send Latin-1
+def _basic_auth(login: Login) -> "HTTPBasicAuth":
+    from requests.auth import HTTPBasicAuth  # noqa: TID251  # wire.py is the door
+
+    return HTTPBasicAuth(login.username.encode(), login.password.encode())  # as text, Latin-1 would be sent
 
 
 def _told_digest(answer: "Response") -> str | None:

@@ -12,6 +12,7 @@ from src.setting_values import HUB
 
 if TYPE_CHECKING:
     import requests  # noqa: TID251  # a door
+    from requests.auth import AuthBase  # noqa: TID251  # a door
 
 PATIENCE = (10.0, 30.0)
 """Seconds to connect, and between bytes of an answer."""
@@ -53,7 +54,7 @@ class Wire:
         url: str,
         *,
         headers: Mapping[str, str] | None = None,
-        auth: tuple[bytes, bytes] | None = None,
+        auth: "AuthBase | None" = None,
         params: Mapping[str, str] | None = None,
         data: Mapping[str, str] | None = None,
     ) -> "requests.Response":

@@ -145,11 +145,6 @@ class Engine(Daemon):
         super().start()
         wait_until(lambda: bool(docker(self.host, "version", "--format", "{{.Server.Version}}", check=False)), "engine")
 
-    def make_bridge(self) -> None:
-        subprocess.run(["ip", "link", "add", self.bridge, "type", "bridge"], check=True)
-        subprocess.run(["ip", "address", "add", f"10.231.{os.getpid() % 250}.1/24", "dev", self.bridge], check=True)
-        subprocess.run(["ip", "link", "set", self.bridge, "up"], check=True)
-
     def load(self, *images: str) -> None:
         """Copy images from the shared engine."""
         with subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE) as save:
@@ -163,12 +158,10 @@ def private_engine(folder: Path) -> Iterator[Engine]:
     """Give an engine that may be killed; folder is short, for its socket's sake."""
     engine = Engine(folder)
     try:
-        engine.make_bridge()
         engine.start()
         yield engine
     finally:
         engine.end()
-        subprocess.run(["ip", "link", "delete", engine.bridge], check=False)
         _ip("link", "delete", engine.bridge)
         for line in Path("/proc/self/mounts").read_text().splitlines()[::-1]:
             place = line.split()[1]

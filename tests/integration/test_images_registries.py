@@ -26,7 +26,6 @@ from tests.integration.engines import (
     need,
     private_engine,
     private_registry,
-    wait_until,
 )
 from tests.integration.fake_registry import fake_registry
 from tests.support import ROOT
@@ -344,19 +343,3 @@ def test_the_password_is_nowhere(bench: Bench, guarded: Registry, tmp_path: Path
     left = [path for path in home.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
     assert not left
     assert not (home / ".docker").exists()
-
-
-# --- Layers that images share ---
-
-
-def test_a_shared_layer_is_sent_once(bench: Bench, registry: Registry, tmp_path: Path) -> None:
-    (tmp_path / "data").write_bytes(os.urandom(8 << 20))
-    (tmp_path / "Dockerfile").write_text(f"FROM {BUSYBOX}\nCOPY data /\n")
-    docker(need("DOCKER_HOST"), "build", "--quiet", "--tag", "autopipe-test/shared:1", str(tmp_path))
-    for number in range(4):
-        bench.component(f"part{number}", {"Dockerfile": f"FROM autopipe-test/shared:1\nENV N={number}\n"})
-    bench.build({"REGISTRY": registry.host}, push=True)
-    docker(need("DOCKER_HOST"), "rmi", "autopipe-test/shared:1")
-    blobs = [path for path in (registry.log.parent / "data").rglob("data") if path.stat().st_size > 8 << 20]
-    assert len(blobs) == 1
-    wait_until(lambda: not list((registry.log.parent / "data").rglob("_uploads/*")), "no upload is left")

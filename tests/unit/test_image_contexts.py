@@ -5,7 +5,9 @@ import hashlib
 import io
 import json
 import os
+import queue
 import tarfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from src.engine_place import find_engine
 from src.errors import ConfigError, ImageError
 from src.image.context import Member, folder_members, stream_context
 from src.image.keys import component_key, used_args
+from src.image.lanes import Lanes
 from src.image.login import find_login, find_push_login
 from src.image.place import choose_place
 from src.image.recipe import Recipe, list_members, read_packages, read_recipe
@@ -441,3 +444,50 @@ def test_then_the_usual_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         engine = find_engine(settings)
         assert engine is not None
         assert engine.socket == Path(found)
+
+
+# --- Pushes side by side ---
+
+
+def test_nobody_sends_a_layer_that_is_on_its_way() -> None:
+    lanes, order = Lanes(), queue.SimpleQueue[str]()
+    first_may_end = threading.Event()
+
+    def push(name: str, layers: list[str], wait: threading.Event | None = None) -> None:
+        with lanes.use(layers):
+            order.put(f"{name} begins")
+            if wait:
+                assert wait.wait(20)
+            order.put(f"{name} ends")
+
+    first = threading.Thread(target=push, args=("first", ["base", "a"], first_may_end))
+    first.start()
+    assert order.get(timeout=20) == "first begins"
+    second = threading.Thread(target=push, args=("second", ["base", "b"]))
+    other = threading.Thread(target=push, args=("other", ["c"]))
+    second.start()
+    other.start()
+    assert [order.get(timeout=20) for _ in range(2)] == ["other begins", "other ends"]
+    first_may_end.set()
+    assert [order.get(timeout=20) for _ in range(3)] == ["first ends", "second begins", "second ends"]
+    third, fourth = threading.Event(), threading.Event()
+    threads = [
+        threading.Thread(target=push, args=(name, ["base", name], wait)) for name, wait in (("3", third), ("4", fourth))
+    ]
+    for thread in threads:
+        thread.start()
+    assert {order.get(timeout=20) for _ in range(2)} == {"3 begins", "4 begins"}  # what has arrived is in nobody's way
+    third.set()
+    fourth.set()
+    for thread in (first, second, other, *threads):
+        thread.join(20)
+
+
+def test_a_push_that_fails_lets_the_next_try() -> None:
+    lanes = Lanes()
+    with pytest.raises(KeyError), lanes.use(["base"]):
+        raise KeyError
+    with lanes.use(["base"]):
+        lanes.close()
+        with lanes.use(["base"]):  # closed: nobody waits any more
+            pass
