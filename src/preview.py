@@ -42,6 +42,10 @@ def show_plan(request: Request) -> None:
         shards = f", {len(step.tasks)} shards" if len(step.tasks) > 1 else ""
         lines.append(f"{number:>4}  {step.name:<{width}}  {what}{shards}  (from {source})")
     sys.stdout.write("\n".join([*lines, *plan.remarks]) + "\n")
+    if target == "kubeflow":
+        from src.targets.kubeflow import preview
+
+        sys.stdout.write(f"---\n{preview(plan, folders, request.settings)}")
 
 
 def _foresee(

@@ -41,8 +41,7 @@ class Errand:
 
     def reference(self, step: str) -> str:
         """Return the name of a step's image in pods: by digest, or by tag where it was loaded."""
-        image = self.images[step]
-        return image.reference if self.loaded else image.digest or image.reference
+        return reference(self.images[step], loaded=self.loaded)
 
     @property
     def path(self) -> Path:
@@ -123,8 +122,13 @@ class Errand:
         return made
 
 
+def reference(image: Image, *, loaded: bool) -> str:
+    """Return the name of an image in pods: by digest, or by tag where it was loaded into the nodes."""
+    return image.reference if loaded else image.digest or image.reference
+
+
 def pipeline_text(pipeline: Pipeline) -> str:
     """Return a pipeline as the file that the pipelines UI takes: two YAML documents."""
     import yaml  # noqa: TID251  # written for people, never read by us
 
-    return yaml.safe_dump_all([dict(pipeline.spec), dict(pipeline.platform)], sort_keys=False, width=110)
+    return yaml.safe_dump_all([dict(pipeline.spec), dict(pipeline.platform)], sort_keys=True, width=110)

@@ -42,6 +42,31 @@ def _environment_id(image: "Image") -> str:
     return image.digest.rpartition("@")[2] if image.digest else f"docker:{image.id}"
 
 
+def preview(plan: Plan, folders: Mapping[str, Path], settings: Settings) -> str:
+    """Return the pipeline as YAML, as far as it is known: what is made later has a name in angle brackets."""
+    from src.images import find_images
+    from src.kube.errand import pipeline_text, reference
+    from src.kube.load import loads_images
+    from src.kube.pipeline import compile_pipeline
+
+    loaded = loads_images(settings)
+    found = find_images(plan, folders, settings, push=not loaded, carry_media=True)
+    pipeline = compile_pipeline(
+        plan,
+        images={
+            step.name: reference(found[step.name], loaded=loaded)
+            if step.name in found
+            else f"<image of {step.name}, not built yet>"
+            for step in plan.steps
+        },
+        claim="<claim>",
+        pull_secret=settings.image_pull_secret,
+        pull_policy="IfNotPresent" if loaded else None,
+        labels={},
+    )
+    return pipeline_text(pipeline)
+
+
 def run(
     run: Run, plan: Plan, document: Record, folders: Mapping[str, Path], settings: Settings, progress: Progress
 ) -> None:
