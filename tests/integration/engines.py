@@ -142,6 +142,8 @@ class Engine(Daemon):
         )
 
     def start(self) -> None:
+        for pid_file in ("pid", "run/containerd/containerd.pid"):  # of one that was killed, and that nobody has reaped
+            (self.folder / pid_file).unlink(missing_ok=True)
         super().start()
         wait_until(lambda: bool(docker(self.host, "version", "--format", "{{.Server.Version}}", check=False)), "engine")
 
@@ -154,19 +156,27 @@ class Engine(Daemon):
 
 
 @contextlib.contextmanager
-def private_engine(folder: Path) -> Iterator[Engine]:
-    """Give an engine that may be killed; folder is short, for its socket's sake."""
+def private_engine(folder: Path, *, megabytes: int | None = None) -> Iterator[Engine]:
+    """Give an engine that may be killed, its disk as big as said; folder is short, for its socket's sake."""
     engine = Engine(folder)
     try:
+        if megabytes:
+            (folder / "data").mkdir()
+            size = f"size={megabytes}m"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder / "data")], check=True)
         engine.start()
         yield engine
     finally:
         engine.end()
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if f"{folder}/run/".encode() in (process / "cmdline").read_bytes():  # containers of one that was killed
+                    os.kill(int(process.name), signal.SIGKILL)
         _ip("link", "delete", engine.bridge)
         for line in Path("/proc/self/mounts").read_text().splitlines()[::-1]:
             place = line.split()[1]
             if place.startswith(f"{folder}/"):
-                subprocess.run(["umount", "--lazy", place], check=False)
+                subprocess.run(["umount", place], check=False)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -201,6 +211,7 @@ class Bench:
     environ: dict[str, str] = field(default_factory=dict)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
+    tiny: bool = False  # no image has Python, the first step's neither: for engines that lack the base image
 
     def component(self, name: str, files: Mapping[str, str | bytes] | None = None, **options: Any) -> Path:
         """Write a component of Python, or of what its files say."""
@@ -229,7 +240,13 @@ class Bench:
     @property
     def folders(self) -> dict[str, Path]:
         places = {name: self.folder / "components" / name for name in self.names}
-        return {"save-media": ROOT / "src" / "save-media", **places}
+        return {"save-media": self._tiny() if self.tiny else ROOT / "src" / "save-media", **places}
+
+    def _tiny(self) -> Path:
+        folder = self.folder / "tiny"
+        folder.mkdir(exist_ok=True)
+        (folder / "Dockerfile").write_text(f"FROM {BUSYBOX}\nCMD true\n")
+        return folder
 
     def build(
         self, environ: Mapping[str, str] | None = None, *, push: bool = False, rebuild: bool = False
