@@ -72,15 +72,14 @@ def ours(client: "docker.DockerClient", below: Path) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def users_own(client: "docker.DockerClient") -> Iterator[None]:
+def users_own(client: "docker.DockerClient", *, running: bool = True) -> Iterator[None]:
     """Have containers of the user's in the engine; assert that they are as they were at the end."""
     own = {
-        "plain": client.containers.create(BASE, ["true"], name="test-user-created"),
-        "running": client.containers.run(
-            BASE, ["sleep", "3600"], detach=True, name="test-user-running", labels={"autopipe": "mine"}
-        ),
-        "ended": client.containers.run(BASE, ["true"], detach=True, name="autopipe-of-the-user", labels={"run": "x"}),
+        "plain": client.containers.create(BASE, ["true"]),
+        "ended": client.containers.run(BASE, ["true"], detach=True, labels={"run": "x", "autopipe": "mine"}),
     }
+    if running:
+        own["running"] = client.containers.run(BASE, ["sleep", "3600"], detach=True, labels={"autopipe": "mine"})
     try:
         own["ended"].wait()
         before = {name: _facts(container) for name, container in own.items()}

@@ -298,16 +298,17 @@ def test_containers_of_dead_runs_are_removed_and_no_others(
         other = TargetProject(tmp_path / "other", "docker")
         with users_own(client), held(other, client) as (beside, _):
             with pytest.raises(docker.errors.NotFound):
-                client.containers.get(dead.id)
+                dead.reload()
             dead = client.containers.run(BASE, ["sleep", "3600"], labels=gone, detach=True)
             docked.media()
             docked.component("a")
             docked.write("a")
             assert "removed 1 container of runs that died" in docked.succeed().err
             with pytest.raises(docker.errors.NotFound):
-                client.containers.get(dead.id)
+                dead.reload()
             assert client.containers.get(beside).status == "running"
-            assert client.containers.get(kept.id).status == "created"
+            kept.reload()
+            assert kept.status == "created"
     finally:
         kept.remove()
 
@@ -326,9 +327,12 @@ def test_no_container_is_made_where_nothing_is_left_to_run(
     first = docked.succeed()
     made: list[str] = []
     create = calls.Calls.create
-    monkeypatch.setattr(
-        calls.Calls, "create", lambda self, name, request: made.append(name) or create(self, name, request)
-    )
+
+    def note(self: calls.Calls, name: str, request: dict[str, Any]) -> list[str]:
+        made.append(name)
+        return create(self, name, request)
+
+    monkeypatch.setattr(calls.Calls, "create", note)
     again = docked.succeed()
     assert (again.ran, made) == ({}, [])
     assert contents(again.folder / "b") == contents(first.folder / "b")
