@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -34,7 +35,7 @@ def sample(docked: TargetProject) -> TargetProject:
     docked.component("trails", 'cat "$in" "$in" > "$out.png"')
     docked.component("poster", 'cat "$in"/* > "$out"')
     edges = [("shots", "frames", 1), ("shots", "trails", 1), ("frames", "poster", 1), ("trails", "poster", 1)]
-    options = {"poster": {"join": True}, "frames": {"shards": 2}}
+    options: dict[str, dict[str, Any]] = {"poster": {"join": True}, "frames": {"shards": 2}}
     docked.write(["shots", "frames", "trails", "poster"], edges, options=options)
     return docked
 
