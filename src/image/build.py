@@ -11,7 +11,7 @@ from src.engine import RefusalError, explain_answer, refusals
 from src.errors import ImageError
 from src.image.blame import STEP, explain_failure, name_step
 from src.image.context import stream_context
-from src.image.recipe import Recipe, list_members
+from src.image.recipe import AFTER_SHARED, Recipe, list_members
 from src.step import TAIL_LINES
 
 if TYPE_CHECKING:
@@ -36,10 +36,11 @@ class Order:
     nocache: bool
 
 
-def build_image(order: Order, client: "APIClient", check: Callable[[], None]) -> str:
+def build_image(order: Order, client: "APIClient", check: Callable[[], None], shared: Callable[[], None]) -> str:
     """Build and tag an image; return its ID.
 
-    check: called when the component's files are read; what it raises ends the build. Raises ImageError.
+    check: called when the component's files are read; what it raises ends the build. shared: called when the layers
+    that other components may have too are there. Raises ImageError.
     """
     name = order.recipe.component
     members, dockerfile = list_members(order.recipe, order.base, order.labels)
@@ -56,7 +57,7 @@ def build_image(order: Order, client: "APIClient", check: Callable[[], None]) ->
         forcerm=True,
         decode=True,
     )
-    return _follow(order.recipe, _translate_refusal(order.recipe, events))
+    return _follow(order.recipe, _translate_refusal(order.recipe, events), shared)
 
 
 def _translate_refusal(recipe: Recipe, events: Iterator[Any]) -> Iterator[dict[str, Any]]:
@@ -72,7 +73,7 @@ def _translate_refusal(recipe: Recipe, events: Iterator[Any]) -> Iterator[dict[s
         ) from error
 
 
-def _follow(recipe: Recipe, events: Iterator[dict[str, Any]]) -> str:
+def _follow(recipe: Recipe, events: Iterator[dict[str, Any]], shared: Callable[[], None]) -> str:
     """Read a build's events to their end; return the image's ID."""
     tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
     found, step, rest = "", "", ""
@@ -87,6 +88,8 @@ def _follow(recipe: Recipe, events: Iterator[dict[str, Any]]) -> str:
             if begun:
                 step, rest = line, ""
                 tail.clear()
+                if begun[2] == AFTER_SHARED:
+                    shared()
                 log.debug("%s: step %s: %s", recipe.component, begun[1], " ".join(begun[2].split()))
             elif line.startswith(_RUNNING) and (begun := STEP.match(step)) and begun[2].startswith("RUN"):
                 log.info("%s: step %s: %s", recipe.component, begun[1], name_step(begun[2]))

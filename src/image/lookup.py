@@ -51,14 +51,15 @@ class Lookup:
                 self._afar.add(reference.registry)
         return find_manifest(self._client, reference.text, self.auth_config(reference.registry))
 
-    def check_push(self, reference: Reference) -> None:
-        """Raise ImageError when we may not push there; what cannot be asked from here is left to the push."""
+    def check_push(self, reference: Reference) -> bool:
+        """Raise ImageError when we may not push there; return False where only the engine could ask, by pushing."""
         registry = self._open(reference.registry)
         if reference.registry not in self._afar:
             try:
                 registry.check_push(reference.path)
             except UnreachableError:
                 self._afar.add(reference.registry)
+        return reference.registry not in self._afar
 
     def auth_config(self, host: str) -> dict[str, str]:
         """Return the login for a registry as the engine takes it, empty when there is none."""

@@ -15,6 +15,9 @@ from src.settings import ROOT, Settings
 TEMPLATE = ROOT / "src" / "template" / "dockerfile.template"
 STUB = ROOT / "src" / "template" / "aisprint"
 DOCKERFILE = "Dockerfile"
+AFTER_SHARED = "USER 1000:1000"
+"""The instruction of the template after which a component's own files come."""
+
 OWN = ".autopipe-dockerfile"  # where the context has a component's own, with our label; kept out of the image
 _PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.:~=_/-]*")
 
@@ -70,6 +73,14 @@ def read_recipe(
         requirements=requirements,
         media=media,
     )
+
+
+def shared_layers(recipe: Recipe, base: str) -> list[str]:
+    """Return names for the layers that take long and that other components may have too: system, packages."""
+    if recipe.own:
+        return []
+    system = f"{base}\n{recipe.text.partition('COPY')[0]}"
+    return [system, f"{system}\n{recipe.requirements!r}"] if recipe.requirements else [system]
 
 
 def choose_base(options: Options, settings: Settings) -> str:

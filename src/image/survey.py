@@ -41,6 +41,11 @@ class Wanted:
     key: str
     reference: Reference
 
+    @property
+    def base(self) -> str:
+        """The image that a template is built on; empty where there is none."""
+        return self.bases[0].pinned if self.bases else ""
+
 
 def survey(
     plan: Plan,

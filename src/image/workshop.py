@@ -20,6 +20,7 @@ from src.image.login import Login
 from src.image.lookup import Lookup
 from src.image.presence import Present, give_name
 from src.image.push import push_image
+from src.image.recipe import shared_layers
 from src.image.streams import Streams
 from src.image.survey import Wanted
 from src.image.usage import BUILDER, KEY, builder_of, note_built
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("autopipe")
 Result = TypeVar("Result")
+
+MOST = 64
+"""Threads; most of them wait."""
 
 PUSHES = 4
 """Images on their way to a registry at once; the engine sends several layers of each."""
@@ -67,10 +71,9 @@ class Workshop:
         self._push = push
         self._rebuild = rebuild
         self._streams = Streams(client)
-        self._jobs = settings.build_jobs or cores()
-        self._builds = threading.Semaphore(self._jobs)
+        self._builds = threading.Semaphore(settings.build_jobs or cores())
         self._pushes = threading.Semaphore(PUSHES)
-        self._lanes = Lanes()
+        self._makes, self._sends = Lanes(), Lanes()
 
     def make(self, wanted: Sequence[Wanted], built: Mapping[str, Present]) -> dict[str, Made]:
         """Build what is not built, by key, and push it all where asked; return what is there then, by component.
@@ -91,13 +94,14 @@ class Workshop:
 
     def _do_all(self, jobs: Mapping[str, Callable[[], Result]]) -> dict[str, Result]:
         """Do jobs side by side; the first error, or a signal, ends what the others wait for."""
-        with ThreadPoolExecutor(self._jobs + PUSHES) as pool:
+        with ThreadPoolExecutor(min(len(jobs), MOST) or 1) as pool:
             futures = {pool.submit(self._unless_ended, job): name for name, job in jobs.items()}
             try:
                 return {futures[future]: future.result() for future in as_completed(futures)}
             except BaseException:
                 self._streams.end()
-                self._lanes.close()
+                self._makes.close()
+                self._sends.close()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
@@ -109,21 +113,22 @@ class Workshop:
     def _make(self, one: Wanted, built: Mapping[str, Present]) -> Made:
         present = built.get(one.key)
         if present is None:
-            with self._builds:
-                image_id = self._unless_ended(functools.partial(self._build, one))
+            layers = [] if self._rebuild else shared_layers(one.recipe, one.base)
+            with self._makes.use(layers) as shared, self._builds:
+                image_id = self._unless_ended(functools.partial(self._build, one, shared))
         else:
             image_id = give_name(one, present, self._client)
         if not self._push:
             return Made(id=image_id, digest=None)
-        with self._lanes.use(layers_of(self._client, image_id)), self._pushes:
+        with self._sends.use(layers_of(self._client, image_id)), self._pushes:
             return Made(id=image_id, digest=self._unless_ended(functools.partial(self._send, one)))
 
-    def _build(self, one: Wanted) -> str:
+    def _build(self, one: Wanted, shared: Callable[[], None]) -> str:
         component, started = one.recipe.component, time.monotonic()
         log.info("%s: building", component)
         order = Order(
             recipe=one.recipe,
-            base=one.bases[0].pinned if one.bases else "",
+            base=one.base,
             tag=one.reference.text,
             labels=(
                 f"{BUILDER}={builder_of(self._settings)}",
@@ -133,7 +138,7 @@ class Workshop:
             build_args={**self._settings.proxies, **one.build_args},
             nocache=self._rebuild,
         )
-        image_id = build_image(order, self._client, functools.partial(self._check_unchanged, one))
+        image_id = build_image(order, self._client, functools.partial(self._check_unchanged, one), shared)
         note_built(one.key, image_id, self._settings)
         log.info("%s: built in %.1f s", component, time.monotonic() - started)
         return image_id

@@ -487,7 +487,11 @@ def test_a_push_that_fails_lets_the_next_try() -> None:
     lanes = Lanes()
     with pytest.raises(KeyError), lanes.use(["base"]):
         raise KeyError
-    with lanes.use(["base"]):
+    with lanes.use(["base"]) as finish:
+        finish()
+        with lanes.use(["base"]):  # it said that it is done with that
+            pass
+    with lanes.use(["other"]):
         lanes.close()
-        with lanes.use(["base"]):  # closed: nobody waits any more
+        with lanes.use(["other"]):  # closed: nobody waits any more
             pass
