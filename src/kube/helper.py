@@ -70,6 +70,11 @@ class Helper:
             self.cluster.delete("pods", self.pod, grace=1)
             self.pod = ""
 
+    @property
+    def way(self) -> str:
+        """The name of the way over which it is asked: proxy or exec."""
+        return self._current().name
+
     def settle(self) -> None:
         """Give back the room that was taken to find a node: from now on the volume itself holds the pods there."""
         if self.spec.placement.is_big:

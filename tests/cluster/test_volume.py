@@ -97,8 +97,7 @@ def test_a_run_goes_to_the_volume_and_comes_home(user: str, tmp_path: Path, imag
     with place_of(cluster, tmp_path, image) as place:
         names: list[str] = []
         with open_helper(cluster, place.helper_spec, names.append) as helper:
-            assert helper._door is not None
-            assert helper._door.name == DOORS[user]
+            assert helper.way == DOORS[user]
             assert names == [helper.pod]
             growth = Growth(helper, {})
             prepare(helper, document, media)
