@@ -3,7 +3,15 @@
 import argparse
 from collections.abc import Sequence
 
-from src.cli import Request, add_build_options, add_clean_option, add_common_options, add_run_options, run_program
+from src.cli import (
+    Request,
+    add_build_options,
+    add_check_option,
+    add_clean_option,
+    add_common_options,
+    add_run_options,
+    run_program,
+)
 
 DESCRIPTION = "Carry media through the graph of components that a DAG file describes."
 STATUSES = """exit status: 0 done, outputs verified; 2 arguments, DAG file or settings; 3 media or components not here;
@@ -51,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_common_options(parser, optional_dag=True)
     add_run_options(parser)
     add_clean_option(parser)
+    add_check_option(parser)
     add_build_options(parser)
     return run_program(run, parser, argv)
 

@@ -70,6 +70,15 @@ def add_clean_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_check_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that asks instead of running."""
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="ask engine, registry and cluster whether a run would work, with a hint for what would not; run nothing",
+    )
+
+
 def add_target_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that says where steps run."""
     parser.add_argument(
@@ -104,7 +113,7 @@ def add_media_options(parser: argparse.ArgumentParser) -> None:
 def run_program(program: Callable[[Request], None], parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Parse argv, run the program, print at most one error with its hint; return the exit status."""
     args = parser.parse_args(argv)
-    if args.input is None and not args.clean:
+    if args.input is None and not args.clean and not args.check:
         parser.error("the following arguments are required: -i/--input")
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that this terminal has no letters for must not end a run
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -115,6 +124,10 @@ def run_program(program: Callable[[Request], None], parser: argparse.ArgumentPar
         with _signals_raise():
             if getattr(args, "clean", False):
                 _clean(args)
+            elif getattr(args, "check", False):
+                from src.check import check
+
+                check(args)
             else:
                 program(_make_request(args))
             sys.stdout.flush()

@@ -2,9 +2,9 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-from src.errors import AutopipeError
+from src.errors import AutopipeError, ImageError
+from src.finding import Finding, finding_of
 from src.kube.api import Api
 from src.kube.cluster import Cluster, open_cluster
 from src.kube.load import context_name, load_command
@@ -18,16 +18,6 @@ from src.step import Record
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 ENFORCE = "pod-security.kubernetes.io/enforce"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """An answer. fine: no run fails for it; with a hint it is a remark all the same."""
-
-    subject: str
-    text: str
-    fine: bool = True
-    hint: str = ""
 
 
 def check_server(settings: Settings) -> Iterator[Finding]:
@@ -44,7 +34,7 @@ def check_server(settings: Settings) -> Iterator[Finding]:
             where = settings.kube_namespace if health.multi_user else f"{settings.kube_namespace}, for a single user"
             yield Finding(subject="namespace of runs", text=where)
     except AutopipeError as error:
-        yield _bad(subject, error)
+        yield finding_of(subject, error)
 
 
 def check_cluster(settings: Settings, image: str | None) -> Iterator[Finding]:
@@ -61,11 +51,7 @@ def check_cluster(settings: Settings, image: str | None) -> Iterator[Finding]:
         yield _check_security(cluster)
         yield _check_images(cluster, settings, image)
     except AutopipeError as error:
-        yield _bad("cluster", error)
-
-
-def _bad(subject: str, error: AutopipeError) -> Finding:
-    return Finding(subject=subject, text=error.message, fine=False, hint=error.hint)
+        yield finding_of("cluster", error)
 
 
 def _check_rights(cluster: Cluster) -> Iterator[Finding]:
@@ -134,7 +120,13 @@ def _check_images(cluster: Cluster, settings: Settings, image: str | None) -> Fi
     if command:
         if shutil.which(command[0]) is None:
             hint = "install it, or set IMAGE_LOAD_COMMAND"
-            return Finding(subject=subject, text=f"there is no {command[0]}, which loads them", fine=False, hint=hint)
+            return Finding(
+                subject=subject,
+                text=f"there is no {command[0]}, which loads them",
+                fine=False,
+                hint=hint,
+                status=ImageError.status,
+            )
         return Finding(subject=subject, text=f"loaded into the nodes with {command[0]}: no registry is needed")
     if image is None:
         return Finding(
@@ -145,5 +137,5 @@ def _check_images(cluster: Cluster, settings: Settings, image: str | None) -> Fi
     try:
         seconds = try_pull(cluster, image, settings.image_pull_secret)
     except AutopipeError as error:
-        return _bad(subject, error)
+        return finding_of(subject, error)
     return Finding(subject=subject, text=f"a pod could pull {image} and start within {seconds:.0f} s")

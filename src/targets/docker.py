@@ -31,7 +31,7 @@ log = logging.getLogger("autopipe")
 
 def environments(plan: Plan, folders: Mapping[str, Path], settings: Settings, *, make: bool) -> dict[str, str]:
     """Return what runs each component: its image; see Target. Nothing is pushed."""
-    _check_near(settings)
+    check_near(settings)
     for step in plan.steps:
         _secrets(step.name, step.options)
     if make:
@@ -109,7 +109,7 @@ def _remove_orphans(calls: Calls) -> None:
         log.info("removed %s of runs that died", count(removed, "container"))
 
 
-def _check_near(settings: Settings) -> None:
+def check_near(settings: Settings) -> None:
     """Raise ConfigError for an engine on another machine: the run's folder is here."""
     engine = find_engine(settings)
     if engine is None:
