@@ -58,7 +58,7 @@ class Crew:
                         running += 1
                 if not running:
                     break
-                name, future = ended.get()
+                name, future = _next(ended)
                 running -= 1
                 left[name] -= 1
                 if not self._result(future):
@@ -97,6 +97,13 @@ class Crew:
         ran = sum(record.get("run") == self._run.id for record in records)
         self._progress.end(task, end, files=files, ran=ran)
         return bool(end["state"] != "failed")
+
+
+def _next(ended: "queue.SimpleQueue[tuple[str, Future[bool]]]") -> "tuple[str, Future[bool]]":
+    while True:
+        # A signal that comes in the moment when a wait begins is handled only at its end.
+        with contextlib.suppress(queue.Empty):
+            return ended.get(timeout=launcher.TICK)
 
 
 def _put(ended: "queue.SimpleQueue[tuple[str, Future[bool]]]", name: str, future: "Future[bool]") -> None:

@@ -37,6 +37,7 @@ WORK = "_work"  # no dot: components cut paths at dots; no component's name begi
 NEVER = frozenset({".git", "__pycache__"})
 """Names that are not part of a component: not in its key, not in its working directory."""
 
+TICK = 0.2  # seconds
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 TAIL_LINES = 20
 TAIL_BYTES = 8192
@@ -638,7 +639,7 @@ class Process:
 
     def _wait(self, until: Optional[float]) -> None:
         # Cancel.set() signals the group from elsewhere; the tick sees to SIGKILL should that not be enough.
-        seconds = 0.2 if until is None else min(0.2, max(0.0, until - time.monotonic()))
+        seconds = TICK if until is None else min(TICK, max(0.0, until - time.monotonic()))
         if not self._open and self._pidfd < 0:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(seconds)
@@ -701,6 +702,7 @@ class Launcher:
         notify: Callable[[Record], None],
         echo: Optional[Callable[[bytes], None]],
         component: Callable[[], Path],
+        shared: bool,
     ) -> None:
         self.volume = volume
         self.run_id = plan["run"]
@@ -715,6 +717,7 @@ class Launcher:
         self.notify = notify
         self.echo = echo
         self.find_component = component
+        self.shared = shared
         self.component = Path()
         self.alone = True  # no two invocations at once
         self.failed = threading.Event()
@@ -795,10 +798,14 @@ class Launcher:
             if workers == 1:
                 work()
             else:
-                from concurrent.futures import ThreadPoolExecutor
+                from concurrent.futures import ThreadPoolExecutor, wait
 
                 with ThreadPoolExecutor(workers) as pool:
-                    for future in [pool.submit(work) for _ in range(workers)]:
+                    futures = [pool.submit(work) for _ in range(workers)]
+                    # A signal that comes in the moment when a wait begins is handled only at its end.
+                    while wait(futures, timeout=TICK).not_done:
+                        pass
+                    for future in futures:
                         future.result()
         return records
 
@@ -973,7 +980,10 @@ class Launcher:
         known = {item.entry["inode"]: item.entry for item in invocation.inputs if not self.spec["join"]}
         entries = []
         for path in paths:
-            same = known.get(path.stat().st_ino)  # its own input, linked: 10 GB are not read again
+            status = path.stat()
+            if self.shared and status.st_uid == os.getuid():
+                path.chmod(status.st_mode | 0o666)  # temporary files, which some outputs were, are their owner's only
+            same = known.get(status.st_ino)  # its own input, linked: 10 GB are not read again
             entries.append(file_entry(path, (same["sha256"], same["content"]) if same else None))
         with self._lock:
             for path in paths:
@@ -1052,6 +1062,7 @@ def run_task(
     notify: Callable[[Record], None] = lambda _: None,
     echo: Optional[Callable[[bytes], None]] = None,
     component: Callable[[], Path] = Path.cwd,
+    shared: bool = False,
 ) -> Record:
     """Run a task of the plan on a prepared volume and return its end record, {state, message?, hint?, exit?, tail?}.
 
@@ -1061,6 +1072,7 @@ def run_task(
     notify: called with {event: "start", kept, pending} once and then with the record of each invocation that was run.
     echo: called with what components print.
     component: asked once for the component's folder, when there is something to run; may raise StepError.
+    shared: other users work on the volume too, and may read and link what this one makes.
     """
     launcher = Launcher(
         volume,
@@ -1073,6 +1085,7 @@ def run_task(
         notify=notify,
         echo=echo,
         component=component,
+        shared=shared,
     )
     try:
         return launcher.run()
@@ -1118,7 +1131,12 @@ def main(argv: Optional[List[str]] = None) -> int:
 
     spec = plan["tasks"][task]
     spec["parallel"] = spec["parallel"] or (int(parallel[0]) if parallel else None)
-    end = run_task(volume, plan, task, cancel=cancel, echo=echo, component=_image_folder)
+    # On a cluster each image has a user of its own, and so has who brings the outputs home. A tool that runs us as
+    # the user that it is itself keeps that user's rights.
+    shared = (volume / ".autopipe" / "plan.json").stat().st_uid != os.getuid()
+    if shared:
+        os.umask(0)
+    end = run_task(volume, plan, task, cancel=cancel, echo=echo, component=_image_folder, shared=shared)
     if end["state"] == "failed":
         lines = ["step {}: {}".format(task, end["message"]), end.get("hint") or ""]
         sys.stderr.write("".join(line + "\n" for line in lines if line))
