@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import platform
+import re
 import secrets
 import shutil
 import subprocess
@@ -14,10 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from src.components import component_sum
 from src.errors import ImageError
 from src.pythons import find_python
 from src.repository.leftovers import PREFIX, remove_leftovers
 from src.settings import ROOT
+from src.sums import SumMemory
 
 log = logging.getLogger("autopipe")
 STUB = ROOT / "src" / "template" / "aisprint"
@@ -81,29 +84,34 @@ def _make(name: str, folder: Path, python: str | None, place: Path) -> Environme
             log.info("%s: installing requirements", name)
             # Compiled now: components are run without writing bytecode.
             _uv(name, ["pip", "install", *target, "--compile-bytecode", "-r", str(requirements)], folder)
-        packages = _uv(name, ["pip", "freeze", *target], folder).split()
+        # What was installed from the component's own folder is the same wherever that lies.
+        packages = _uv(name, ["pip", "freeze", *target], folder).replace(folder.as_uri(), "file:.").splitlines()
         _add_stub(made)
         version = _uv_version(made)
         (made / DESCRIPTION).write_text(json.dumps({"id": _describe(version, packages), "packages": packages}))
-        shutil.rmtree(place, ignore_errors=True)  # not complete, or without its Python
-        try:
-            made.rename(place)
-        except OSError:
-            if not (place / DESCRIPTION).exists():  # else another run has just made the same
-                raise
+        if find_environment(place) is None:  # else another run has just made the same
+            shutil.rmtree(place, ignore_errors=True)  # not complete, or without its Python
+            try:
+                made.rename(place)
+            except OSError:
+                if find_environment(place) is None:
+                    raise
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return Environment(interpreter=place / "bin" / "python", id=_describe(version, packages))
+
+
+_NAMES_FILES = r"^[-.]|/|\.(whl|zip|gz|tgz|bz2)$"
+"""In lines of requirements: what may lead to other files of the component, which then count too."""
 
 
 def place_of(folder: Path, python: str | None, cache_dir: Path) -> Path:
     """Return where the environment of the component in folder is in the cache, or will be."""
     lines = _lines(folder / "requirements.txt")
     content = [python or platform.python_version(), sys.base_prefix, platform.machine(), _stub_sum(), *sorted(lines)]
-    if any(
-        line.startswith(("-r", "-c", "-e", ".", "/", "--req", "--con", "--ed")) or "file:" in line for line in lines
-    ):
-        content.append(str(folder))  # what those lines name is looked for from there
+    if any(re.search(_NAMES_FILES, line) for line in lines):
+        with SumMemory(cache_dir) as memory:
+            content += [str(folder), component_sum(folder.name, folder, memory)]
     return cache_dir / "environments" / hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
