@@ -1,7 +1,6 @@
 """Takes results that are here to a volume, so that the steps that made them have nothing to run there."""
 
 import json
-import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -20,11 +19,11 @@ def carry(helper: Helper, folder: Path, tasks: Iterable[str]) -> int:
     """Take results that are here to the volume, outputs and journals; return how many invocations went.
 
     folder: a run's folder in which the store has laid them (Store.adopt), with the tasks' journals. What the volume
-    has is not taken there again, nor the media: save-media links it. The volume's own journals are left alone, for
-    steps may be at work: the launcher finds ours beside them, under the step's name and an `@`.
+    has is not taken there again, nor the media: save-media links it. No step may be at work on the volume.
     """
     found = _here(folder, [task for task in tasks if task != SAVE_MEDIA])
-    for step, keys in _there(helper, found).items():
+    journals = _journals(helper, found)
+    for step, keys in _there(helper, found, journals).items():
         for key in keys:
             found[step].pop(key, None)
     files = {
@@ -41,9 +40,12 @@ def carry(helper: Helper, folder: Path, tasks: Iterable[str]) -> int:
     entries = upload(helper, list(files.values()))
     for step, records in found.items():
         if records:
-            lines = [json.dumps(_moved(record, step, entries)) for record in records.values()]
-            name = f"{step}@carried-{secrets.token_hex(4)}"
-            put_text(helper, f"{STEPS}/{name}.jsonl", "".join(f"{line}\n" for line in lines).encode())
+            moved = [_moved(record, step, entries) for record in records.values()]
+            # Before the attempts that the volume has seen; what they say of the same invocations, whose files have
+            # gone, must not win. The launcher reads the journal of that name for every shard.
+            later = [one for one in journals.get(step, ()) if one.get("key") not in records]
+            lines = [json.dumps(record) for record in (*moved, *later)]
+            put_text(helper, f"{STEPS}/{step}.jsonl", "".join(f"{line}\n" for line in lines).encode())
     return sum(len(records) for records in found.values())
 
 
@@ -57,15 +59,20 @@ def _here(folder: Path, tasks: Iterable[str]) -> Records:
     return found
 
 
-def _there(helper: Helper, steps: Iterable[str]) -> dict[str, set[str]]:
+def _journals(helper: Helper, steps: Iterable[str]) -> dict[str, list[Record]]:
+    """Return the journals that the volume has of the steps, by name."""
+    steps = set(steps)
+    return read_journals(helper, [name for name in list_journals(helper) if name.partition("@")[0] in steps])
+
+
+def _there(helper: Helper, steps: Iterable[str], journals: Mapping[str, list[Record]]) -> dict[str, set[str]]:
     """Return the keys of the invocations whose outputs are on the volume, by step."""
-    there = {one["path"]: one for one in helper.call("list", paths=sorted(steps))}
     keys: dict[str, set[str]] = {step: set() for step in steps}
-    names = [name for name in list_journals(helper) if name.partition("@")[0] in keys]
-    for task, records in read_journals(helper, names).items():
-        for record in whole_records(task, records, there):
+    there = {one["path"]: one for one in helper.call("list", paths=sorted(keys))}
+    for name, records in journals.items():
+        for record in whole_records(name, records, there):
             if record["event"] == "invocation" and record["state"] != "failed":
-                keys[task.partition("@")[0]].add(record["key"])
+                keys[name.partition("@")[0]].add(record["key"])
     return keys
 
 

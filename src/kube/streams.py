@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final, Generic, TypeVar
 
 from src.errors import AutopipeError
@@ -14,6 +14,7 @@ STREAMS: Final = 4
 PIECE: Final = 8 << 20
 """Bytes of a large file that go with one request: what is lost by a break, and what each stream has in memory."""
 READ: Final = 1 << 20
+TICK: Final = 0.2  # seconds
 
 
 class GivenUpError(AutopipeError):
@@ -46,6 +47,9 @@ class Streams(Generic[T]):
         with ThreadPoolExecutor(streams) as pool:
             futures = [pool.submit(stream) for _ in range(streams)]
             try:
+                # A signal that comes in the moment when a wait begins is handled only at its end.
+                while wait(futures, timeout=TICK).not_done:
+                    pass
                 errors = [error for future in futures if (error := future.exception())]
             except BaseException:
                 self.failed.set()  # Ctrl-C in this thread: the others stop at their next part

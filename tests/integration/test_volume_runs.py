@@ -1,6 +1,7 @@
 """A run on a volume that is served: prepared, run by the launcher as pods run it, brought home, carried back."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -304,6 +305,8 @@ def test_results_that_are_here_have_nothing_to_run_there(site: Site, tmp_path: P
         other.requests.clear()
         assert carry(other.helper, other.folder, list(other.document["tasks"])) == 0  # it is there
         assert not [one for one in other.requests if one.startswith("PUT")]
+        (other.volume / "split/split_b_0.txt").unlink()  # lost on the volume: it is carried once more
+        assert carry(other.helper, other.folder, list(other.document["tasks"])) == 1
         other.run_task("save-media")
         before = dict(CODE)
         CODE.update(dict.fromkeys(CODE, "raise SystemExit('was run again')"))
@@ -341,3 +344,28 @@ def test_a_helper_that_asks_again_brings_all_over_a_bad_way(site: Site) -> None:
     site.bring()
     assert site.outputs(site.folder) == site.outputs(site.volume)
     assert site.helper.broken
+
+
+PRIVATE_FILE = """
+import argparse, os, pathlib, tempfile
+p = argparse.ArgumentParser(); p.add_argument("-i"); p.add_argument("-o"); a = p.parse_args()
+fd, name = tempfile.mkstemp(dir=pathlib.Path(a.o).parent)
+os.write(fd, b"x")
+pathlib.Path(name).rename(a.o + ".txt")
+"""
+
+
+@pytest.mark.parametrize(("owner", "modes"), [(1000, {0o666}), (os.getuid(), {0o600, 0o644})])
+def test_what_a_pod_of_another_user_makes_can_be_read_by_all(
+    site: Site, monkeypatch: pytest.MonkeyPatch, owner: int, modes: set[int]
+) -> None:
+    monkeypatch.setitem(CODE, "split", PRIVATE_FILE)
+    prepare(site.helper, site.document, site.media)
+    os.chown(site.volume / ".autopipe/plan.json", owner, -1)
+    for task in ("save-media", "split@0"):
+        site.run_task(task)
+    made = [*(site.volume / "split").iterdir(), *(site.volume / ".autopipe/steps").iterdir()]
+    assert {path.stat().st_mode & 0o777 for path in made} == modes
+    for record in site.records(site.volume, "split@0"):
+        for entry in record.get("outputs", ()):
+            assert launcher.is_intact(site.volume / "split" / entry["name"], entry)
