@@ -83,9 +83,7 @@ def lighthouse(time: float) -> Image.Image:
     for row in range(14):
         y = sea + 8 + row * 11
         reach = 18 + row * 5 + 12 * math.sin(row * 2.1 + time * 5)
-        pen.line(
-            (190 - reach, y, 190 + reach, y), fill=(150 - row * 6, 148 - row * 6, 160 - row * 4), width=3
-        )
+        pen.line((190 - reach, y, 190 + reach, y), fill=(150 - row * 6, 148 - row * 6, 160 - row * 4), width=3)
     pen.polygon(
         [(600, HEIGHT), (650, 420), (720, 372), (800, 366), (870, 400), (960, 440), (960, 540)],
         fill=(8, 9, 22),
@@ -116,8 +114,7 @@ def lighthouse(time: float) -> Image.Image:
     angle = math.pi * (0.93 + 0.25 * time / 1.6)
     for spread, strength in ((0.06, 24), (0.04, 30), (0.02, 44)):
         ends = [
-            (760 + 1100 * math.cos(angle + turn), 176 + 1100 * math.sin(angle + turn))
-            for turn in (-spread, spread)
+            (760 + 1100 * math.cos(angle + turn), 176 + 1100 * math.sin(angle + turn)) for turn in (-spread, spread)
         ]
         glow.polygon([(760, 176), *ends], fill=(strength * 2, int(strength * 1.9), strength))
     dot(glow, (760, 176), 12, (255, 244, 190))
@@ -231,9 +228,7 @@ def wheel(time: float) -> Image.Image:
             )
         if spoke % 2 == 0:
             x, y = rim
-            pen.rounded_rectangle(
-                (x - 14, y + 8, x + 14, y + 32), 7, fill=tuple(part // 3 for part in colour)
-            )
+            pen.rounded_rectangle((x - 14, y + 8, x + 14, y + 32), 7, fill=tuple(part // 3 for part in colour))
     pen.ellipse((294, 58, 666, 430), outline=(92, 78, 140), width=5)
     dot(glow, middle, 11, (255, 236, 190))
     pen.rectangle((0, 490, WIDTH, HEIGHT), fill=(9, 7, 22))

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import socket
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from src.engine_place import Engine, find_engine
 from src.errors import ImageError
@@ -65,7 +65,13 @@ def _connect(engine: Engine, patience: int) -> "APIClient":
             ca_cert=str(files["ca"]) if files["ca"].exists() else None,
             verify=engine.verify,
         )
-    client = APIClient(
+
+    class Client(APIClient):
+        def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
+            # Else REQUESTS_CA_BUNDLE, which is about other servers, would replace the engine's own CA.
+            return {**super().merge_environment_settings(*args, **kwargs), "verify": self.verify}
+
+    client = Client(
         base_url=engine.host,
         version="auto",
         timeout=patience,

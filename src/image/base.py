@@ -79,25 +79,26 @@ def _platform_of(known: Mapping[str, Any]) -> str:
     return f"{known['Os']}/{known['Architecture']}" + (f"/{variant}" if variant else "")
 
 
-def bring_base(base: Base, platform: str, client: "APIClient", lookup: Lookup) -> None:
-    """Make sure that the engine has a base image, for this platform.
+def bring_base(base: Base, platform: str, client: "APIClient", lookup: Lookup) -> str:
+    """Make sure that the engine has a base image for this platform; return the name to build on.
 
-    What is there under its name is left alone. Raises ImageError when it cannot be had.
+    What is there under its own name is left alone. Raises ImageError when it cannot be had.
     """
     if base.platform is not None and _fits(base.platform, platform):
-        return
+        return base.pinned
     if not base.from_registry:
         raise _wrong_platform(base.name, base.platform or "", platform)
     log.info("pulling the base image %s", base.name)
-    pull_image(client, base.reference.name, base.identity, platform, lookup.auth_config(base.reference.registry))
-    found = find_image(client, base.pinned)
+    # By the digest of the platform's own manifest: an engine may hold that of a list for one platform only.
+    digest = lookup.find_platform(base.reference, base.identity, platform) or base.identity
+    pull_image(client, base.reference.name, digest, platform, lookup.auth_config(base.reference.registry))
+    pinned = f"{base.reference.name}@{digest}"
+    found = find_image(client, pinned)
     if found is None:
         raise _not_found(base.name, base.reference)
     if not _fits(_platform_of(found), platform):
         raise _wrong_platform(base.name, _platform_of(found), platform)
-    if base.reference.tag and find_image(client, base.name) is None:
-        # Own Dockerfiles name it so, and the next start then finds it without its registry.
-        client.tag(found["Id"], base.reference.name, base.reference.tag)
+    return pinned
 
 
 def _fits(actual: str, wanted: str) -> bool:

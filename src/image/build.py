@@ -28,7 +28,7 @@ class Order:
     """What is to be built, and how."""
 
     recipe: Recipe
-    base: str  # what a template is built on
+    pins: Mapping[str, str]  # what to build on for each base image
     tag: str
     labels: tuple[str, str]  # see add_labels
     platform: str
@@ -43,7 +43,7 @@ def build_image(order: Order, client: "APIClient", check: Callable[[], None], sh
     that other components may have too are there. Raises ImageError.
     """
     name = order.recipe.component
-    members, dockerfile = list_members(order.recipe, order.base, order.labels)
+    members, dockerfile = list_members(order.recipe, order.pins, order.build_args, order.labels)
     context = stream_context(name, members, check)
     events = client.build(
         fileobj=cast(Any, context),  # whatever can be read in pieces

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
 
 from src.errors import FetchError
 from src.image.dockerfile import read_instructions
@@ -49,6 +51,11 @@ def used_args(recipe: Recipe, build_args: Mapping[str, str]) -> dict[str, str]:
         for word in one.rest.split()
     }
     return {name: value for name, value in sorted(build_args.items()) if name in declared}
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether a build argument looks like a secret, which an image's history shows to everybody; pure."""
+    return bool(urlsplit(value).password or re.search(r"TOKEN|PASSWORD|SECRET|API_KEY", name.upper()))
 
 
 def sum_media(recipe: Recipe, memory: SumMemory) -> dict[str, str]:

@@ -4,7 +4,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from src.engine import RefusalError, explain_answer, refusals
@@ -34,11 +34,11 @@ _PASSING = re.compile(
 
 
 def push_image(
-    component: str, reference: Reference, client: "APIClient", login: Login | None, given_up: Callable[[], bool]
+    component: str, reference: Reference, client: "APIClient", login: Login | None, stop: threading.Event
 ) -> str:
     """Push an image that the engine has under its reference; return its digest in the registry.
 
-    given_up: asked between attempts. Raises ImageError when the registry refuses, or does not come back.
+    stop: ends the wait for another attempt. Raises ImageError when the registry refuses, or does not come back.
     """
     where = f"{reference.registry}/{reference.path}"
     for wait in (*WAITS, None):
@@ -62,10 +62,10 @@ def push_image(
             return progress.digest
         if not _PASSING.search(error) and error:
             raise _explain(error, where, login)
-        if wait is None or given_up():
+        if wait is None or stop.is_set():
             break
         log.info("%s: push interrupted (%s), again in %.0f s", component, error or "the engine stopped", wait)
-        threading.Event().wait(wait)
+        stop.wait(wait)
     raise ImageError(
         f"component {component}: its image cannot be pushed to {where}",
         details=(error or "the engine ended without a word",),

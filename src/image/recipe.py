@@ -9,7 +9,7 @@ from src.components import IGNORE_FILE, component_files
 from src.dag import Options
 from src.errors import ImageError
 from src.image.context import Member, folder_members
-from src.image.dockerfile import add_labels, fill_template, find_bases, set_base
+from src.image.dockerfile import add_labels, fill_template, find_bases, pin_bases, set_base
 from src.settings import ROOT, Settings
 
 TEMPLATE = ROOT / "src" / "template" / "dockerfile.template"
@@ -131,12 +131,15 @@ def _decode(data: bytes) -> str:
     return data.decode("utf-16" if utf16 else "utf-8-sig", "replace")
 
 
-def list_members(recipe: Recipe, base: str, labels: tuple[str, str]) -> tuple[list[Member], str]:
+def list_members(
+    recipe: Recipe, pins: Mapping[str, str], build_args: Mapping[str, str], labels: tuple[str, str]
+) -> tuple[list[Member], str]:
     """Return the members of the context of a build, and the name of the Dockerfile among them.
 
-    base: what a template is built on. labels: for every stage, and for the image; see add_labels.
+    pins: what to build on for each base image. labels: for every stage, and for the image; see add_labels.
     """
-    text = add_labels(recipe.text if recipe.own else set_base(recipe.text, base), *labels).encode()
+    based = pin_bases(recipe.text, build_args, pins) if recipe.own else set_base(recipe.text, pins[recipe.bases[0]])
+    text = add_labels(based, *labels).encode()
     files = component_files(recipe.folder)
     if recipe.own:
         members = [one for one in folder_members(recipe.folder, files) if one.name != IGNORE_FILE]

@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,28 +14,30 @@ class Streams:
 
     def __init__(self, client: "APIClient") -> None:
         self._lock = threading.Lock()
-        self._open: weakref.WeakSet[Response] = weakref.WeakSet()
-        self._ended = False
+        self._open: list[Response] = []
+        self.ended = threading.Event()
+        """Set when whoever works on a stream should give up."""
         client.hooks["response"].append(self._watch)
-
-    @property
-    def ended(self) -> bool:
-        """Whether whoever works on a stream should give up."""
-        return self._ended
 
     def end(self) -> None:
         """Stop all reading; the engine then gives up what nobody listens to."""
         with self._lock:
-            self._ended = True
+            self.ended.set()
             answers = list(self._open)
         for answer in answers:
             _stop(answer)
 
+    def close(self) -> None:
+        """Close what was read: docker-py leaves that to chance."""
+        with self._lock:
+            answers, self._open = self._open, []
+        for answer in answers:
+            answer.close()
+
     def _watch(self, answer: "Response", **_: object) -> None:
         with self._lock:
-            self._open.add(answer)
-            ended = self._ended
-        if ended:
+            self._open.append(answer)
+        if self.ended.is_set():
             _stop(answer)
 
 

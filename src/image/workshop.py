@@ -14,7 +14,7 @@ from src.errors import ImageError
 from src.image.base import bring_base
 from src.image.build import Order, build_image
 from src.image.calls import layers_of
-from src.image.keys import sum_media
+from src.image.keys import is_secret, sum_media
 from src.image.lanes import Lanes
 from src.image.login import Login
 from src.image.lookup import Lookup
@@ -82,15 +82,22 @@ class Workshop:
         """
         if self._push:
             self._lookup.check_push(wanted[0].reference)  # rather before the builds than after them
+        for name in sorted(
+            {name for one in wanted for name, value in one.build_args.items() if is_secret(name, value)}
+        ):
+            log.warning("BUILD_ARGS: whoever has an image can read %s, which looks like a secret", name)
         bases = {base.name: base for one in wanted if one.key not in built for base in one.bases}
         platform = wanted[0].platform
-        self._do_all(
-            {
-                name: functools.partial(bring_base, base, platform, self._client, self._lookup)
-                for name, base in bases.items()
-            }
-        )
-        return self._do_all({one.recipe.component: functools.partial(self._make, one, built) for one in wanted})
+        try:
+            self._do_all(
+                {
+                    name: functools.partial(bring_base, base, platform, self._client, self._lookup)
+                    for name, base in bases.items()
+                }
+            )
+            return self._do_all({one.recipe.component: functools.partial(self._make, one, built) for one in wanted})
+        finally:
+            self._streams.close()
 
     def _do_all(self, jobs: Mapping[str, Callable[[], Result]]) -> dict[str, Result]:
         """Do jobs side by side; the first error, or a signal, ends what the others wait for."""
@@ -106,7 +113,7 @@ class Workshop:
                 raise
 
     def _unless_ended(self, job: Callable[[], Result]) -> Result:
-        if self._streams.ended:
+        if self._streams.ended.is_set():
             raise ImageError("another image has failed")  # nobody hears it: that error was first
         return job()
 
@@ -145,7 +152,7 @@ class Workshop:
 
     def _check_unchanged(self, one: Wanted) -> None:
         """Raise ImageError when the files that were read may be others than the key was made of."""
-        if self._streams.ended:
+        if self._streams.ended.is_set():
             raise ImageError("another image has failed")
         with SumMemory(self._settings.cache_dir) as memory:
             files = component_sum(one.recipe.component, one.recipe.folder, memory)
@@ -157,6 +164,6 @@ class Workshop:
 
     def _send(self, one: Wanted) -> str:
         component, started = one.recipe.component, time.monotonic()
-        digest = push_image(component, one.reference, self._client, self._login, lambda: self._streams.ended)
+        digest = push_image(component, one.reference, self._client, self._login, self._streams.ended)
         log.info("%s: pushed to %s in %.1f s", component, one.reference.name, time.monotonic() - started)
         return digest

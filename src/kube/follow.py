@@ -130,8 +130,11 @@ class Follower:
         self.ended(self.journals.ends)
 
     def _write_log(self, name: str, at: int, data: bytes) -> None:
-        with (self.logs / name).open("r+b" if (self.logs / name).exists() else "w+b") as file:
-            file.seek(at)
-            file.write(data)
+        try:
+            with (self.logs / name).open("r+b" if (self.logs / name).exists() else "w+b") as file:
+                file.seek(at)
+                file.write(data)
+        except OSError as error:  # the run itself needs no room here; its outputs will say so if there is none
+            log.warning("the log %s cannot be written here: %s", name, error.strerror)
         if self.echo:
             self.echo(data)

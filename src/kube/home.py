@@ -52,8 +52,8 @@ class EarlyBird:
     def _bring(self, tasks: list[str]) -> None:
         try:
             bring_home(self._helper, _home(self._errand), self._errand.document, tasks, strict=False)
-        except AutopipeError as error:
-            log.debug("what %s made is brought later: %s", ", ".join(tasks), error.message)
+        except (AutopipeError, OSError) as error:
+            log.debug("what %s made is brought later: %s", ", ".join(tasks), error)
 
 
 def bring_outputs(helper: Helper, errand: Errand, state: ClusterRun) -> None:

@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
-from src.errors import AutopipeError, Detached, RunError
+from src.errors import AutopipeError, Detached, OutputError, RunError
 from src.kube.answers import NotFoundError
 from src.kube.api import Api
 from src.kube.claim import create_claim, has_claim, use_claim
@@ -66,6 +66,12 @@ class Job:
         except AutopipeError:
             self._leave_behind()
             raise
+        except OSError as error:
+            self._leave_behind()
+            raise OutputError(
+                f"this disk refuses what the run has to tell: {error.strerror}: {error.filename or self._errand.path}",
+                hint="free some space, then give the same command again: it goes on from here",
+            ) from error
         state = read_state(self._errand.path)
         if state and done and not self._errand.settings.keep_volume:
             leave(self._errand.path, state, self._cluster)
@@ -264,11 +270,14 @@ class Job:
         self._leave_behind()
 
     def _leave_behind(self) -> None:
-        """Keep the claim where there is something on it, and say so; never raises AutopipeError."""
-        state = read_state(self._errand.path)
-        if state is None:
-            return
-        if self._used:
-            keep(self._errand.path, state, self._errand.origin(state.run), self._cluster, over=self._over)
-        else:
-            leave(self._errand.path, state, self._cluster)
+        """Keep the claim where there is something on it, and say so; what goes wrong is told."""
+        try:
+            state = read_state(self._errand.path)
+            if state is None:
+                return
+            if self._used:
+                keep(self._errand.path, state, self._errand.origin(state.run), self._cluster, over=self._over)
+            else:
+                leave(self._errand.path, state, self._cluster)
+        except (AutopipeError, OSError) as error:
+            log.warning("what is on the cluster is left as it is: %s", error)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,7 @@ def _ip(*words: str) -> None:
 class Engine(Daemon):
     """An engine of the test's own; its containers have a network that leads nowhere."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str) -> None:
         self.folder = folder
         # A bridge of its own: with --bridge=none an engine removes docker0, which is the shared engine's.
         number = int.from_bytes(os.urandom(1), "big")
@@ -138,7 +138,7 @@ class Engine(Daemon):
         places = ["--data-root", f"{folder}/data", "--exec-root", f"{folder}/run", "--pidfile", f"{folder}/pid"]
         network = [f"--bridge={self.bridge}", "--iptables=false", "--ip-masq=false"]
         super().__init__(
-            ["dockerd", "--host", self.host, *places, *network, "--max-concurrent-uploads=2"], folder / "log"
+            ["dockerd", "--host", self.host, *places, *network, "--max-concurrent-uploads=2", *more], folder / "log"
         )
 
     def start(self) -> None:
@@ -156,9 +156,9 @@ class Engine(Daemon):
 
 
 @contextlib.contextmanager
-def private_engine(folder: Path, *, megabytes: int | None = None) -> Iterator[Engine]:
+def private_engine(folder: Path, *, megabytes: int | None = None, more: Sequence[str] = ()) -> Iterator[Engine]:
     """Give an engine that may be killed, its disk as big as said; folder is short, for its socket's sake."""
-    engine = Engine(folder)
+    engine = Engine(folder, *more)
     try:
         if megabytes:
             (folder / "data").mkdir()
@@ -211,7 +211,7 @@ class Bench:
     environ: dict[str, str] = field(default_factory=dict)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
-    tiny: bool = False  # no image has Python, the first step's neither: for engines that lack the base image
+    tiny: str = ""  # what save-media is built on in the place of Python, for engines that lack the base image
 
     def component(self, name: str, files: Mapping[str, str | bytes] | None = None, **options: Any) -> Path:
         """Write a component of Python, or of what its files say."""
@@ -245,7 +245,7 @@ class Bench:
     def _tiny(self) -> Path:
         folder = self.folder / "tiny"
         folder.mkdir(exist_ok=True)
-        (folder / "Dockerfile").write_text(f"FROM {BUSYBOX}\nCMD true\n")
+        (folder / "Dockerfile").write_text(f"FROM {self.tiny}\nCMD true\n")
         return folder
 
     def build(

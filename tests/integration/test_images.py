@@ -1,6 +1,7 @@
 """Stage 3 on the real engine: every shape of component becomes an image that runs, or fails with what is wrong."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -297,6 +298,14 @@ def test_the_environment_as_a_whole(bench: Bench, host: str) -> None:
     assert len(keys) == 2
 
 
+def test_build_arguments_that_look_secret_are_warned_of(bench: Bench, lines: Lines) -> None:
+    bench.component("part", {"Dockerfile": f"FROM {BUSYBOX}\nARG INDEX\nARG WORD\nRUN true\n"})
+    bench.build({"BUILD_ARGS": "INDEX=https://me:hunter2@index.example/ WORD=x"})
+    (warning,) = lines.having("looks like a secret")
+    assert "INDEX" in warning
+    assert not lines.having("hunter2@")
+
+
 def test_wrong_platforms_are_told(bench: Bench, host: str) -> None:
     bench.component("part")
     with pytest.raises(ImageError, match=r"is for linux/\w+, not for linux/\w+") as caught:
@@ -305,8 +314,7 @@ def test_wrong_platforms_are_told(bench: Bench, host: str) -> None:
 
 
 def test_the_component_is_not_changed_on_the_way(bench: Bench, lines: Lines) -> None:
-    folder = bench.component("part", {"data": "1"})
-    (folder / "data").write_text("1")
+    folder = bench.component("part", {"data": f"1 {os.getpid()}"})
     original = build.build_image
 
     def changing(*words: Any) -> str:

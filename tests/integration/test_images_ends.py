@@ -56,7 +56,7 @@ def containers(host: str) -> str:
 def test_an_engine_that_dies_in_the_middle_of_a_build(bench: Bench, engine: Engine, lines: Lines) -> None:
     before = snapshot(engine.host)
     environ = {"DOCKER_HOST": engine.host}
-    bench.tiny = True
+    bench.tiny = BUSYBOX
     bench.component("part", {"Dockerfile": LONG})
     lines.when("part | begun", lambda: engine.end(signal.SIGKILL))
     with pytest.raises(ImageError) as caught:
@@ -224,7 +224,7 @@ def test_an_image_of_another_cache_is_not_taken(bench: Bench, tmp_path: Path) ->
 
 
 def test_a_full_disk_of_the_engine(bench: Bench) -> None:
-    bench.tiny = True
+    bench.tiny = BUSYBOX
     bench.component("part", {"Dockerfile": f"FROM {BUSYBOX}\nRUN dd if=/dev/zero of=/big bs=1M count=400\n"})
     with private_engine(Path(f"/tmp/f{os.getpid()}"), megabytes=64) as engine:
         engine.load(BUSYBOX)

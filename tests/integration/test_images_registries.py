@@ -1,13 +1,17 @@
 """Stage 3 and registries: what is there is left alone, pushes survive what they can, and every refusal is told."""
 
 import base64
+import hashlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -248,6 +252,75 @@ def test_tokens_for_those_who_may(bench: Bench) -> None:
                 assert lookup.find(name) is None
                 lookup.check_push(name)
     assert [one for one in server.asked if one.startswith("DELETE")] == ["DELETE /v2/a/b/blobs/uploads/1"] * 2
+
+
+# --- Platforms ---
+
+
+def put_list(host: str, platforms: dict[str, str]) -> str:
+    """Put a manifest list over images of a registry, by architecture; return its name."""
+    media_type = "application/vnd.docker.distribution.manifest.v2+json"
+    manifests = []
+    for architecture, tag in platforms.items():
+        request = urllib.request.Request(f"http://{host}/v2/multi/manifests/{tag}", headers={"Accept": media_type})
+        with urllib.request.urlopen(request) as answer:
+            body = answer.read()
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        platform = {"architecture": architecture, "os": "linux"}
+        manifests.append({"mediaType": media_type, "size": len(body), "digest": digest, "platform": platform})
+    list_type = "application/vnd.docker.distribution.manifest.list.v2+json"
+    body = json.dumps({"schemaVersion": 2, "mediaType": list_type, "manifests": manifests}).encode()
+    url = f"http://{host}/v2/multi/manifests/all"
+    request = urllib.request.Request(url, data=body, method="PUT", headers={"Content-Type": list_type})
+    urllib.request.urlopen(request).close()
+    return f"{host}/multi:all"
+
+
+def save_empty(path: Path, name: str, architecture: str) -> Path:
+    """Write an image with one small layer, as `docker save` does."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo(architecture))
+    diff_id = f"sha256:{hashlib.sha256(layer.getvalue()).hexdigest()}"
+    config = {"architecture": architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": [diff_id]}}
+    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
+    with tarfile.open(path, "w") as tar:
+        for inner, data in (
+            ("config.json", json.dumps(config).encode()),
+            ("manifest.json", json.dumps(manifest).encode()),
+            ("layer.tar", layer.getvalue()),
+        ):
+            entry = tarfile.TarInfo(inner)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    return path
+
+
+def test_images_for_another_platform(bench: Bench, registry: Registry, tmp_path: Path) -> None:
+    host = need("DOCKER_HOST")
+    for architecture in ("amd64", "arm64"):
+        name = f"{registry.host}/multi:{architecture}"
+        docker(host, "load", "--input", str(save_empty(tmp_path / "image.tar", name, architecture)))
+        docker(host, "push", "--quiet", name)
+        docker(host, "rmi", name)
+    base = put_list(registry.host, {"amd64": "amd64", "arm64": "arm64"})
+    bench.tiny = base
+    bench.component("part", {"Dockerfile": f"FROM {base}\nCOPY main.py /\n"})
+    try:
+        keys = set()
+        for architecture in ("arm64", "amd64", "arm64"):
+            image = bench.build({"REGISTRY": registry.host, "IMAGE_PLATFORM": f"linux/{architecture}"}, push=True)[
+                "part"
+            ]
+            assert image.digest is not None
+            keys.add(image.key)
+            docker(host, "pull", "--quiet", image.digest)
+            assert inspect(host, image.digest)["Architecture"] == architecture
+        assert len(keys) == 2
+        with pytest.raises(ImageError, match="s390x"):
+            bench.build({"REGISTRY": registry.host, "IMAGE_PLATFORM": "linux/s390x"}, push=True)
+    finally:
+        docker(host, "rmi", "--force", base, check=False)
 
 
 # --- Registries that go away ---
