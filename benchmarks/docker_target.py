@@ -1,4 +1,4 @@
-"""Target docker beside a bare docker-py loop and kfp.local's DockerRunner: a chain of 10 containers, and 10 side by side.
+"""Target docker beside a bare docker-py loop and kfp.local's DockerRunner: a chain of 10, and 10 side by side.
 
     python benchmarks/docker_target.py [--rounds N] [--base IMAGE]
 

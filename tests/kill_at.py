@@ -11,7 +11,7 @@ from typing import Any
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-import autopipe
+import autopipe  # noqa: E402  # the path to it is made above
 
 ACTS = frozenset(
     [

@@ -208,7 +208,7 @@ def tree(folder: Path) -> Tree:
         status = path.lstat()
         inner = str(path.relative_to(folder))
         if path.is_symlink():
-            found[inner] = ("link", 0, os.fsencode(os.readlink(path)))
+            found[inner] = ("link", 0, os.fsencode(path.readlink()))
         elif path.is_dir():
             found[inner] = ("folder", status.st_mode, b"")
         else:

@@ -2,7 +2,10 @@
 
 import hashlib
 import os
+import re
 import secrets
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -42,8 +45,8 @@ from src.plan import make_plan, plan_document
 from src.record import PRIVATE, prepare_volume
 from src.store import Store
 from tests.cluster.cutter import through_cutter
-from tests.cluster.standin import until, variable
-from tests.cluster.volumes import DOORS, USERS, Place, build_image, cluster_of, kubectl, namespace_of, place_of
+from tests.cluster.standin import NAMESPACE, until, variable
+from tests.cluster.volumes import DOORS, ROOT, USERS, Place, build_image, cluster_of, kubectl, namespace_of, place_of
 
 STEP = ["python3", "/mnt/data/.autopipe/step.py"]
 
@@ -376,3 +379,18 @@ def test_the_token_is_nowhere_in_the_cluster(place: Place) -> None:
         answer = place.cluster.send("GET", target, headers={"X-Autopipe-Token": "wrong"})
         assert answer.status == 401
         assert b"wrong token" in answer.data
+
+
+def test_a_download_is_as_fast_as_curl_and_needs_little_memory(image: str, full: bool) -> None:
+    amount = ["--mib", "1024", "--rounds", "5"] if full else ["--mib", "64", "--rounds", "1"]
+    command = [sys.executable, "-m", "benchmarks.volume", "--image", image, *amount]
+    environ = {**os.environ, "KUBECONFIG": variable("KUBECONFIG"), "KUBE_NAMESPACE": NAMESPACE}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    ratio = {name: float(times) for name, times in re.findall(r"^(curl|kubectl cp) .* ([0-9.]+)x$", done.stdout, re.M)}
+    (memory,) = re.findall(r"peak memory .*: ([0-9]+) MiB", done.stdout)
+    assert int(memory) < 200
+    assert ratio.keys() == {"curl", "kubectl cp"}
+    if full:  # a small file's time is that of its requests
+        assert ratio["curl"] >= 0.85, done.stdout
+        assert ratio["kubectl cp"] >= 3, done.stdout

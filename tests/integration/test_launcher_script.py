@@ -1,6 +1,7 @@
 """The launcher as a program on a prepared volume, with every Python of this machine from 3.8 on."""
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -99,7 +100,7 @@ class Volume:
         attempts = [start for start, event in enumerate(events) if event == "start"] + [len(events)]
         return [
             strip(line)
-            for begin, end in zip(attempts, attempts[1:], strict=False)
+            for begin, end in itertools.pairwise(attempts)
             for line in [
                 lines[begin],
                 *sorted(lines[begin + 1 : end - 1], key=lambda line: line["name"]),

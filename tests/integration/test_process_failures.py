@@ -358,7 +358,7 @@ def failed(project: Project) -> Iterator[dict[str, Any]]:
     with_neighbour(project, "echo the reason; exit 3", {})
     project.fail(5)
     (run,) = project.runs()
-    yield read_record(run)
+    return read_record(run)
 
 
 def test_the_record_says_what_failed_and_why(failed: dict[str, Any]) -> None:

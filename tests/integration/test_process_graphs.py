@@ -131,8 +131,8 @@ def graphs(draw: st.DrawFn) -> tuple[Graph, dict[str, Expected]]:
     edges = []
     for number, child in enumerate(order[1:], 1):
         most = min(number, draw(st.sampled_from([1, 1, 2, 3, MOST_PARENTS])))
-        for parent in draw(st.sets(st.integers(0, number - 1), min_size=0, max_size=most)):
-            edges.append((order[parent], child, draw(st.sampled_from([1, 1, 0.6, 0.5]))))
+        parents = draw(st.sets(st.integers(0, number - 1), min_size=0, max_size=most))
+        edges += [(order[parent], child, draw(st.sampled_from([1, 1, 0.6, 0.5]))) for parent in parents]
     kinds = {name: draw(st.sampled_from(WEIGHTS)) for name in order}
     if not draw(st.integers(0, 3)):
         kinds[draw(st.sampled_from(order))] = "broken"

@@ -1,5 +1,6 @@
 """Odd paths, names, arguments and variables; joins, shards, previews: what reaches components and what stays."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -74,8 +75,7 @@ def test_names_that_are_no_text_are_refused(project: Project) -> None:
     project.write("ab")
     outcome = project.fail(5)
     assert sum("wrote a file whose name is no text" in line for line in outcome.errors) == 2
-    with open(bytes(media.parent) + b"/\xff\xfe.mp4", "wb") as file:
-        file.write(b"media")
+    Path(os.fsdecode(bytes(media.parent) + b"/\xff\xfe.mp4")).write_bytes(b"media")
     assert "is no text" in project.fail(3).errors[0]
 
 
@@ -92,7 +92,7 @@ def test_names_of_components(project: Project, names: list[str]) -> None:
     project.media()
     for name in names:
         project.component(name)
-    outcome_file = project.write(names, list(zip(names, names[1:], strict=False)), name="my_new_App.v2")
+    outcome_file = project.write(names, list(itertools.pairwise(names)), name="my_new_App.v2")
     outcome = project.succeed(file=outcome_file)
     last = outcome.folder / names[-1]
     assert list(contents(last).values()) == [b"media"]
