@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -354,7 +354,7 @@ def test_a_component_that_fills_the_disk(project: Project) -> None:
 
 
 @pytest.fixture
-def failed(project: Project) -> Iterator[dict[str, Any]]:
+def failed(project: Project) -> dict[str, Any]:
     with_neighbour(project, "echo the reason; exit 3", {})
     project.fail(5)
     (run,) = project.runs()

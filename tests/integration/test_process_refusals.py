@@ -16,9 +16,15 @@ def component_file(project: Project, inner: str) -> Path:
     return project.folder / "components" / inner
 
 
-def replace(path: Path, make: Callable[[Path], object]) -> None:
+def replace(path: Path, make: Callable[[Path], object]) -> Path:
     path.unlink(missing_ok=True)
     make(path)
+    return path
+
+
+def make_folder(path: Path) -> Path:
+    path.mkdir(parents=True)
+    return path
 
 
 def empty_folder(project: Project) -> None:
@@ -34,6 +40,12 @@ def two_alike(project: Project) -> None:
 def alike_once_plain(project: Project) -> None:
     project.media(name="a b.txt")
     project.media(name="a_b.txt")
+
+
+def without_program(project: Project) -> None:
+    component_file(project, "c").mkdir()
+    component_file(project, "c/data.bin").touch()
+    project.write("abc")
 
 
 def listen(path: Path) -> None:
@@ -89,7 +101,7 @@ WRONG: dict[str, tuple[Callable[[Project], object], int, str]] = {
         "component c",
     ),
     "a component without a program": (
-        lambda p: (component_file(p, "c/data").mkdir(parents=True), p.write("abc")),
+        lambda p: (make_folder(component_file(p, "c/data")), p.write("abc")),
         3,
         "main.py",
     ),
