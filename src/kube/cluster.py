@@ -112,10 +112,11 @@ class Cluster:
 
         return self.patiently(attempt)
 
-    def log_of(self, pod: str, lines: int = 20) -> list[str]:
+    def log_of(self, pod: str, lines: int = 20, *, container: str | None = None) -> list[str]:
         """Return the last lines that a pod printed; none where that cannot be told."""
+        query = urlencode({"tailLines": lines, **({"container": container} if container else {})})
         try:
-            text = self._text("GET", f"{self.path('pods', pod)}/log?tailLines={lines}", f"read the log of {pod}")
+            text = self._text("GET", f"{self.path('pods', pod)}/log?{query}", f"read the log of {pod}")
         except (ApiError, CutError):
             return []
         return [line for line in text.splitlines() if line.strip()]

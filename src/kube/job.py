@@ -240,7 +240,10 @@ class Job:
         tasks = errand.document["tasks"]
         begun = [task for task in tasks if journals.has_begun(task)]
         cancelled = final.state == "CANCELED" or follower.cancelled
-        ends = missing_ends(tasks, errand.names, final, journals.ends, begun, pods_of_tasks(pods, errand.names))
+        found, look = pods_of_tasks(pods, errand.names), PodLook(self._cluster, final.id, errand.names)
+        ends = missing_ends(tasks, errand.names, final, journals.ends, begun, found)
+        for task in ends.keys() & found.keys():
+            ends[task]["tail"] = look.tail(found[task])
         self._over = bring_results(helper, errand, state, {} if cancelled else ends)
         if cancelled:
             raise RunError(
@@ -248,7 +251,8 @@ class Job:
                 hint="the same command goes on from here",
             )
         if not ends and not any(end["state"] == "failed" for end in journals.ends.values()):
-            raise RunError(explain_run(final, []), hint=f"see {errand.page(final.id)}")
+            lines = look.driver_tails(pods)
+            raise RunError(explain_run(final, lines), details=tuple(lines[-10:]), hint=f"see {errand.page(final.id)}")
 
     # --- When it did not come to an end ---
 

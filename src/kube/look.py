@@ -9,8 +9,9 @@ from src.kube.cluster import Cluster
 from src.kube.doubts import Doubts
 from src.kube.follow import StuckError
 from src.kube.refusal import ApiError
-from src.kube.verdict import Pod, pods_of_tasks
+from src.kube.verdict import Pod, is_driver, pods_of_tasks, printable
 
+LINES = 20
 log = logging.getLogger("autopipe")
 
 
@@ -36,6 +37,15 @@ class PodLook:
             log.warning("%s: a step that cannot start is not seen", error.message)
             self._may = False
             return []
+
+    def tail(self, pod: Pod) -> list[str]:
+        """Return the last lines that a step's pod printed; none where that cannot be seen any more."""
+        return printable(self._cluster.log_of(pod["metadata"]["name"], LINES, container="main"))
+
+    def driver_tails(self, pods: Iterable[Pod]) -> list[str]:
+        """Return the last lines of the server's own pods that failed: they say why a step was not started."""
+        failed = [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Failed" and is_driver(pod)]
+        return [line for pod in failed for line in self.tail(pod)]
 
     def stuck(self, pods: Iterable[Pod]) -> RunError | None:
         """Return why a pod will not go on, once there is no hope that it will."""

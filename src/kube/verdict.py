@@ -11,12 +11,16 @@ from src.kube.runs import RunState
 from src.step import Record
 
 NODE_NAME = "workflows.argoproj.io/node-name"
-TAIL = 20  # lines
 Pod = Mapping[str, Any]
 
 _MEMORY = "raise its option `memory`, or run fewer at once with `cpu`"
 _AGAIN = "the same command goes on from here"
-_PYTHON = "its image must have python3 3.8 or newer on its PATH: the step launcher runs with it"
+_PYTHON = "see its last lines; its image must have python3 3.8 or newer, with which the step launcher runs"
+
+
+def is_driver(pod: Pod) -> bool:
+    """Say whether a pod is one that the server starts before a step's own."""
+    return _node(pod).endswith("driver")
 
 
 def pods_of_tasks(pods: Iterable[Pod], names: Mapping[str, str]) -> dict[str, Pod]:
@@ -24,15 +28,16 @@ def pods_of_tasks(pods: Iterable[Pod], names: Mapping[str, str]) -> dict[str, Po
     tasks = {name: task for task, name in names.items()}
     found: dict[str, Pod] = {}
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", ""))):
-        # `<workflow>.root.<task>.executor`; servers of 2.17 write (0) after each part.
-        parts = re.sub(r"\(\d+\)", "", _annotation(pod, NODE_NAME)).split(".")
+        # `<workflow>.root.<task>.executor`, where servers of 2.17 write (0) after each part.
+        parts = _node(pod).split(".")
         if len(parts) > 2 and parts[-1] == "executor" and parts[-2] in tasks:
             found[tasks[parts[-2]]] = pod
     return found
 
 
-def _annotation(pod: Pod, name: str) -> str:
-    return str((pod["metadata"].get("annotations") or {}).get(name, ""))
+def _node(pod: Pod) -> str:
+    """Return the name of a pod's node in the workflow."""
+    return re.sub(r"\(\d+\)", "", str((pod["metadata"].get("annotations") or {}).get(NODE_NAME, "")))
 
 
 def missing_ends(
@@ -76,10 +81,10 @@ def explain_pod(pod: Pod | None, *, begun: bool) -> tuple[str, str]:
         return f"its pod was ended by the cluster: {status['reason']}", _AGAIN
     if code in (126, 127) or reason in ("StartError", "ContainerCannotRun"):
         return f"the step launcher could not start: {_line(main.get('message')) or f'exit status {code}'}", _PYTHON
+    if code and begun:
+        return f"the step launcher ended with status {code} in the middle", _AGAIN
     if code:
-        return f"the step launcher ended with status {code}" + (
-            " in the middle" if begun else ""
-        ), "" if begun else _PYTHON
+        return f"the step launcher ended with status {code} before the step began", _PYTHON
     if begun:
         return "its pod ended in the middle", _AGAIN
     return (
@@ -101,15 +106,12 @@ def _line(text: object) -> str:
     return next((line.strip() for line in str(text or "").splitlines() if line.strip()), "")[:300]
 
 
-def tail_lines(log: str) -> list[str]:
-    """Return the last lines of a pod's log, with nothing in them that moves a terminal's cursor."""
-    lines = ["".join(c if c.isprintable() or c == "\t" else "?" for c in line) for line in log.splitlines()]
-    return [line for line in lines if line.strip()][-TAIL:]
+def printable(lines: Iterable[str]) -> list[str]:
+    """Return lines with nothing in them that moves a terminal's cursor."""
+    return ["".join(c if c.isprintable() or c == "\t" else "?" for c in line) for line in lines]
 
 
-def explain_run(state: RunState, driver_logs: Sequence[str]) -> str:
-    """Return one line on why a run failed of which no task says why."""
-    said = state.error or next(
-        (line for log in driver_logs for line in reversed(tail_lines(log)) if "rror" in line), ""
-    )
+def explain_run(state: RunState, driver: Sequence[str]) -> str:
+    """Return one line on why a run failed of which no task says why; driver: lines of the server's own pods."""
+    said = state.error or next((line for line in reversed(driver) if "rror" in line), "")
     return f"the run ended as {state.state}" + (f": {said[:300]}" if said else ", and the server does not say why")
