@@ -127,7 +127,19 @@ def content_of(path: Path, sha256: str) -> str:
 def _tar_members(path: Path) -> Iterator[Tuple[str, str, bool, str]]:
     import tarfile
 
-    with tarfile.open(str(path), "r|*") as archive:
+    ended = []
+
+    class Member(tarfile.TarInfo):
+        @classmethod
+        def fromtarfile(cls, tarfile_: Any) -> Any:
+            # A torn or broken header ends the list of members in silence; only a block of zeros may.
+            try:
+                return super().fromtarfile(tarfile_)
+            except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+                ended.append(True)
+                raise
+
+    with _unpacked(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|", tarinfo=Member) as archive:
         for member in archive:
             name = member.name[2:] if member.name.startswith("./") else member.name
             if member.isreg():
@@ -135,6 +147,23 @@ def _tar_members(path: Path) -> Iterator[Tuple[str, str, bool, str]]:
                 yield name, "file", bool(member.mode & 0o111), _stream_sum(stream)
             else:
                 yield name, member.type.decode("latin-1"), False, member.linkname
+        while unpacked.read(CHUNK):
+            pass  # the sum of a packed file is compared at its end
+        if not ended:
+            raise tarfile.ReadError("unexpected end of data")
+
+
+def _unpacked(path: Path) -> Any:
+    import bz2
+    import gzip
+    import lzma
+
+    with path.open("rb") as file:
+        head = file.read(6)
+    for magic, module in ((b"\x1f\x8b", gzip), (b"BZh", bz2), (b"\xfd7zXZ", lzma)):
+        if head.startswith(magic):
+            return module.open(str(path), "rb")
+    return path.open("rb")
 
 
 def _zip_members(path: Path) -> Iterator[Tuple[str, str, bool, str]]:
