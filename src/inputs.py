@@ -11,6 +11,10 @@ from src.targets import process
 def check_inputs(dag: Dag, settings: Settings, target: str) -> None:
     """Raise ConfigError or FetchError for what a run could not begin with; what stage 2 fetches is not looked at."""
     find_media(dag.media)
+    if target == "kubeflow":
+        from src.targets.kubeflow import check_settings
+
+        check_settings(make_plan(dag), settings)
     if dag.repository:
         return
     folders = find_folders(dag, settings)

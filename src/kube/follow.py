@@ -10,6 +10,7 @@ from typing import Protocol
 from src.errors import RunError
 from src.kube.answers import NotFoundError
 from src.kube.api import Api
+from src.kube.cluster import CutError
 from src.kube.journals import FOLDER, Journals
 from src.kube.patience import Stop, StoppedError
 from src.kube.runs import RunState
@@ -67,6 +68,8 @@ class Follower:
     """Told in each round which tasks have ended by now."""
     cancelled: bool = False
     """Whether the server was seen ending the run, which we had not asked for."""
+    _silence: bool = False  # it was told that the server starts nothing
+    _outage: bool = False  # it was told that the cluster shows nothing
 
     def follow(self, run_id: str) -> tuple[RunState, list[Pod]]:
         """Return the run when it is over, and its pods as they were last.
@@ -78,29 +81,56 @@ class Follower:
         every = EVERY
         while True:
             state = self._get(run_id)
-            pods = self.look.pods() or pods
-            self.read_volume()
+            pods = self._see() or pods
             self.cancelled = self.cancelled or state.state in ("CANCELING", "CANCELED")
             if state.state == "SUCCEEDED":
                 return state, pods
             if state.is_final:
                 if self.stop.wait(SETTLE):
                     raise StoppedError("stopped")
-                self.read_volume()
-                return self._get(run_id), self.look.pods() or pods
+                pods = self._see() or pods
+                return self._get(run_id), pods
             self._check_time()
-            stuck = self.look.stuck(pods)
-            if stuck:
-                raise stuck
+            self._check_pods(pods)
             if not pods and not state.tasks and time.monotonic() - first > SILENT:
-                raise StuckError(
-                    f"the server has started nothing for {SILENT:.0f} s",
-                    hint="does the namespace have the service account of its pipelines (default-editor), and room in "
-                    "its quota? kubectl get workflows,events shows more",
-                )
+                self._tell_silence(state)
             if self.stop.wait(every):
                 raise StoppedError("stopped")
             every = min(LONGEST, every * 1.02)
+
+    def _see(self) -> list[Pod]:
+        """Take what the cluster shows of the run. While its API server is away the run itself goes on."""
+        try:
+            self.read_volume()
+            return self.look.pods()
+        except CutError as error:
+            self._tell_outage(error)
+            return []
+
+    def _check_pods(self, pods: list[Pod]) -> None:
+        try:
+            stuck = self.look.stuck(pods)
+        except CutError as error:
+            self._tell_outage(error)
+            return
+        if stuck:
+            raise stuck
+
+    def _tell_silence(self, state: RunState) -> None:
+        message = f"the server has started nothing for {SILENT:.0f} s"
+        if state.state == "RUNNING":
+            raise StuckError(
+                message,
+                hint="does the namespace have the service account of its pipelines (default-editor), and room in its "
+                "quota? kubectl get workflows,events shows more",
+            )
+        if not self._silence:  # it may have its turn yet, where only so many run at once
+            log.warning("%s: does it let others go first?", message)
+        self._silence = True
+
+    def _tell_outage(self, error: CutError) -> None:
+        log.log(logging.DEBUG if self._outage else logging.WARNING, "%s: the run goes on unseen", error.message)
+        self._outage = True
 
     def _get(self, run_id: str) -> RunState:
         try:

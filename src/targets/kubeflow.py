@@ -27,14 +27,33 @@ def environments(plan: Plan, folders: Mapping[str, Path], settings: Settings, *,
     """Return the id of each component's image; see Target."""
     from src.images import build_images, find_images
     from src.kube.load import loads_images
+
+    _check_plan(plan, settings)
+    push = not loads_images(settings)
+    found = (build_images if make else find_images)(plan, folders, settings, push=push, carry_media=True)
+    return {name: _environment_id(image) for name, image in found.items()}
+
+
+def check_settings(plan: Plan, settings: Settings) -> None:
+    """Raise ConfigError for what a run could not begin with, before anything is made; nothing is asked."""
+    from src.kube.cluster import open_cluster
+    from src.kube.pipeline import MANY, task_names
+    from src.kube.server import read_server
+
+    _check_plan(plan, settings)
+    read_server(settings)
+    open_cluster(settings)
+    tasks = len(task_names(plan))
+    if tasks > MANY:
+        log.warning("%d tasks: the server may take a minute to accept them, and a gateway may not wait", tasks)
+
+
+def _check_plan(plan: Plan, settings: Settings) -> None:
     from src.kube.pipeline import task_names
     from src.kube.placement import find_placement
 
     task_names(plan)
     find_placement(plan, settings.access_mode)
-    push = not loads_images(settings)
-    found = (build_images if make else find_images)(plan, folders, settings, push=push, carry_media=True)
-    return {name: _environment_id(image) for name, image in found.items()}
 
 
 def _environment_id(image: "Image") -> str:

@@ -9,6 +9,7 @@ import pytest
 from src.errors import RunError
 from src.kube import follow
 from src.kube.answers import NotFoundError
+from src.kube.cluster import CutError
 from src.kube.follow import Follower, GoneError, StuckError, TimeoutRunError
 from src.kube.journals import Journals
 from src.kube.patience import StoppedError
@@ -136,11 +137,27 @@ def test_a_server_that_starts_nothing_is_told(clock: Clock, tmp_path: Path) -> N
     assert "service account" in caught.value.hint
 
 
-@pytest.mark.parametrize("scene", [Scene(state("RUNNING")), Scene(state("RUNNING", "a"), pods=())])
+@pytest.mark.parametrize(
+    "scene", [Scene(state("RUNNING")), Scene(state("RUNNING", "a"), pods=()), Scene(state("PENDING"), pods=())]
+)
 def test_with_a_pod_or_a_task_it_is_waited_for(scene: Scene, clock: Clock, tmp_path: Path) -> None:
     clock.stop_at = clock.now + 1000
     with pytest.raises(StoppedError):
         follower(scene, clock, tmp_path).follow("r")
+
+
+def test_a_cluster_that_shows_nothing_for_a_while_ends_nothing(clock: Clock, tmp_path: Path) -> None:
+    class Away(Scene):
+        def tail(self) -> Iterator[tuple[str, int, bytes]]:
+            if self.rounds < 3:
+                raise CutError("the API server is away")
+            return super().tail()
+
+    scene = Away(state("RUNNING", "a"), state("RUNNING", "a"), state("RUNNING", "a"), state("SUCCEEDED"))
+    scene.told = [(".autopipe/logs/a.log", 0, b"hello")]
+    final, _ = follower(scene, clock, tmp_path).follow("r")
+    assert final.state == "SUCCEEDED"
+    assert (tmp_path / "a.log").read_bytes() == b"hello"
 
 
 def test_the_time_of_a_run_counts_from_its_submission(clock: Clock, tmp_path: Path) -> None:
