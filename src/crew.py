@@ -20,8 +20,9 @@ Notify = Callable[[Record], None]
 
 
 class Crew:
-    """Runs the tasks of one run on its folder, as many at once as there are cores.
+    """Runs the tasks of one run on its folder.
 
+    at_once: how many tasks, at most; as many as there are cores unless said.
     execute: runs a task, tells notify of its records, and returns its end record, as launcher.run_task does.
     """
 
@@ -32,12 +33,15 @@ class Crew:
         execute: Callable[[str, Notify], Record],
         cancel: Cancel,
         progress: Progress,
+        *,
+        at_once: int | None = None,
     ) -> None:
         self._run = run
         self._document = document
         self._execute = execute
         self._cancel = cancel
         self._progress = progress
+        self._at_once = at_once or launcher.cores()
 
     def work(self, plan: Plan) -> None:
         """Run all tasks; what only failed steps feed is not run. Raises RunError when the disk refuses."""
@@ -49,7 +53,7 @@ class Crew:
         left = {step.name: len(step.tasks) for step in plan.steps}
         broken: set[str] = set()
         running = 0
-        with ThreadPoolExecutor(launcher.cores()) as pool:
+        with ThreadPoolExecutor(self._at_once) as pool:
             while True:
                 for name in sorter.get_ready():
                     for task in steps[name].tasks:

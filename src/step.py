@@ -27,7 +27,21 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import (
+    Any,
+    Callable,
+    ContextManager,
+    Deque,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Set,
+    Tuple,
+)
 
 VERSION = 1
 """Part of every key: raised when the same component would be given other inputs, names or surroundings."""
@@ -38,6 +52,7 @@ NEVER = frozenset({".git", "__pycache__"})
 """Names that are not part of a component: not in its key, not in its working directory."""
 
 TICK = 0.2  # seconds
+SLOT_TICK = 0.02  # seconds between looks for a slot
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 TAIL_LINES = 20
 TAIL_BYTES = 8192
@@ -585,6 +600,43 @@ class Cancel:
             del self._groups[group]
 
 
+class SharedSlots:
+    """Bounds how many invocations run at once in all containers of one machine: each holds the lock of one file.
+
+    The files are on the volume, which is all that the containers share. A lock ends with its holder, however that ends.
+    """
+
+    def __init__(self, files: List[Path], cancel: Cancel) -> None:
+        self._files = files
+        self._cancel = cancel
+        self._held = threading.local()
+
+    def __enter__(self) -> None:
+        """Wait for a lock; return without one when the run is told to stop."""
+        import fcntl
+
+        self._held.fd = -1
+        while not self._cancel.is_set():
+            for path in self._files:
+                fd = os.open(str(path), os.O_RDWR)
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    os.close(fd)
+                except OSError:  # this disk has no locks: then nothing is bounded
+                    os.close(fd)
+                    return
+                else:
+                    self._held.fd = fd
+                    return
+            self._cancel.wait(SLOT_TICK)
+
+    def __exit__(self, *_: object) -> None:
+        """Give the lock back."""
+        if self._held.fd >= 0:
+            os.close(self._held.fd)
+
+
 def _signal_group(group: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
@@ -726,7 +778,7 @@ class Launcher:
         *,
         interpreter: str,
         environ: Mapping[str, str],
-        slots: Optional[threading.Semaphore],
+        slots: Optional[ContextManager[object]],
         cancel: Cancel,
         notify: Callable[[Record], None],
         echo: Optional[Callable[[bytes], None]],
@@ -1086,7 +1138,7 @@ def run_task(
     *,
     interpreter: str = sys.executable,
     environ: Mapping[str, str] = os.environ,
-    slots: Optional[threading.Semaphore] = None,
+    slots: Optional[ContextManager[object]] = None,
     cancel: Optional[Cancel] = None,
     notify: Callable[[Record], None] = lambda _: None,
     echo: Optional[Callable[[bytes], None]] = None,
@@ -1097,7 +1149,7 @@ def run_task(
 
     interpreter: the Python that `python` in the component's command means.
     environ: the environment that components inherit.
-    slots: bounds how many invocations of all tasks run at once.
+    slots: bounds how many invocations of all tasks run at once, such as a semaphore.
     notify: called with {event: "start", kept, pending} once and then with the record of each invocation that was run.
     echo: called with what components print.
     component: asked once for the component's folder, when there is something to run; may raise StepError.
@@ -1141,11 +1193,8 @@ def _image_folder() -> Path:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Run the task named in argv on the volume that this file lies on; return 0 when it is done or skipped.
-
-    A number after the task's name says how many invocations run at once where the step says no cpu.
-    """
-    task, *parallel = sys.argv[1:] if argv is None else argv
+    """Run the task named in argv on the volume that this file lies on; return 0 when it is done or skipped."""
+    (task,) = sys.argv[1:] if argv is None else argv
     volume = Path(__file__).resolve().parent.parent
     plan = json.loads((volume / ".autopipe" / "plan.json").read_bytes())
     cancel = Cancel()
@@ -1158,14 +1207,14 @@ def main(argv: Optional[List[str]] = None) -> int:
             out.write(chunk)
             out.flush()
 
-    spec = plan["tasks"][task]
-    spec["parallel"] = spec["parallel"] or (int(parallel[0]) if parallel else None)
+    files = sorted((volume / ".autopipe" / "slots").glob("*"))
+    slots = SharedSlots(files, cancel) if files else None
     # On a cluster each image has a user of its own, and so has who brings the outputs home. A tool that runs us as
     # the user that it is itself keeps that user's rights.
     shared = (volume / ".autopipe" / "plan.json").stat().st_uid != os.getuid()
     if shared:
         os.umask(0)
-    end = run_task(volume, plan, task, cancel=cancel, echo=echo, component=_image_folder, shared=shared)
+    end = run_task(volume, plan, task, slots=slots, cancel=cancel, echo=echo, component=_image_folder, shared=shared)
     if end["state"] == "failed":
         lines = ["step {}: {}".format(task, end["message"]), end.get("hint") or ""]
         sys.stderr.write("".join(line + "\n" for line in lines if line))

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from src import step as launcher
 from src.containers.calls import LOOK, Calls, RefusedError, SilentError
@@ -50,36 +51,38 @@ class Dock:
         self._cancel = cancel
         self._options = {step.name: step.options for step in plan.steps}
         self._numbers = {task: number for number, task in enumerate(document["tasks"])}
-        self._places = threading.BoundedSemaphore(traits.cpus)  # the engine's machine may be a smaller one than ours
-        self._running = 0
         self._lock = threading.Lock()
         self._warned: set[str] = set()
-        self.watch = Watch(calls, cancel, echo)
+        self._watch = Watch(calls, cancel, echo)
+        self._broom = ThreadPoolExecutor(1, "broom")
         self.lost = ""
         """Why the run cannot go on: the engine is away. Empty while it is not."""
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Look after containers while the block runs; at its end those that have ended are removed."""
+        with self._broom, self._watch.at_work():
+            yield
 
     def execute(self, task: str, notify: Notify) -> Record:
         """Run a task; return its end record. Raises ConfigError where the engine does not see the run's folder."""
         kept, pending = self._divide(task)
         if not pending:  # the launcher's bookkeeping needs no container
             return launcher.run_task(self._run.folder, self._document, task, cancel=self._cancel, notify=notify)
-        with self._places, self._counted() as side_by_side:
-            if self._cancel.is_set():
-                return self._conclude(task, interrupted(), ())
-            notify({"event": "start", "kept": len(kept), "pending": pending})
-            journal = GrowingJournal(launcher.journal_path(self._run.folder, task))
-            container = Container(self._name(task), journal, kept, notify)
-            log_path = self._run.folder / PRIVATE / "logs" / f"{self._document['tasks'][task]['step']}.log"
-            try:
-                with self.watch.following(container, log_path), self._removed(container.name):
-                    end = self._run_container(container.name, task, side_by_side, journal)
-            except RefusedError as error:
-                end = self._end_of_refusal(str(error))
-            except SilentError as error:
-                self.lost = f"the Docker engine went away: {error}"
-                self._cancel.set()
-                end = engine_lost(self.lost)
-            return self._conclude(task, end, journal.records)
+        notify({"event": "start", "kept": len(kept), "pending": pending})
+        journal = GrowingJournal(launcher.journal_path(self._run.folder, task))
+        container = Container(self._name(task), journal, kept, notify)
+        log_path = self._run.folder / PRIVATE / "logs" / f"{self._document['tasks'][task]['step']}.log"
+        try:
+            with self._watch.following(container, log_path), self._removed(container.name):
+                end = self._run_container(container.name, task, journal)
+        except RefusedError as error:
+            end = self._end_of_refusal(str(error))
+        except SilentError as error:
+            self.lost = f"the Docker engine went away: {error}"
+            self._cancel.set()
+            end = engine_lost(self.lost)
+        return self._conclude(task, end, journal.records)
 
     def _divide(self, task: str) -> tuple[set[str], int]:
         """Return the keys of what a task has done already, and how many invocations are left."""
@@ -89,13 +92,12 @@ class Dock:
             return set(), 0
         return {record["key"] for record in kept}, len(pending)
 
-    def _run_container(self, name: str, task: str, side_by_side: int, journal: GrowingJournal) -> Record:
+    def _run_container(self, name: str, task: str, journal: GrowingJournal) -> Record:
         step = self._document["tasks"][task]["step"]
         request = container_request(
             image=self._images[step],
             volume=self._run.folder,
             task=task,
-            side_by_side=side_by_side,
             options=self._options[step],
             traits=self._traits,
             environ=self._environ[step],
@@ -144,19 +146,8 @@ class Dock:
         try:
             yield
         finally:
-            self._calls.remove(name)  # should that fail, the end of the run tries again
-
-    @contextlib.contextmanager
-    def _counted(self) -> Iterator[int]:
-        """Count a task as running; give how many invocations it may run at once, its share of the cores."""
-        with self._lock:
-            self._running += 1
-            share = max(1, self._traits.cpus // self._running)
-        try:
-            yield share
-        finally:
-            with self._lock:
-                self._running -= 1
+            # Aside, for what comes next need not wait for it. Should it fail, the end of the run tries again.
+            self._broom.submit(self._calls.remove, name)
 
     def _name(self, task: str) -> str:
         return f"autopipe-{self._run.id}-{self._numbers[task]}-{safe_name(task)}"

@@ -24,7 +24,6 @@ def container_request(
     image: str,
     volume: Path,
     task: str,
-    side_by_side: int,
     options: Options,
     traits: Traits,
     environ: Mapping[str, str],
@@ -32,14 +31,14 @@ def container_request(
 ) -> dict[str, Any]:
     """Return the body of the request.
 
-    image: its id. volume: the run's folder. side_by_side: invocations at once, at most.
+    image: its id. volume: the run's folder.
     environ: variables beside the image's own. What the user wrote for the component itself is in plan.json.
     """
     return {
         "Image": image,
         # -I, -S: neither the image's PYTHONPATH nor its packages change the launcher; components have both.
         "Entrypoint": ["python3", "-I", "-S", f"{MOUNT}/.autopipe/step.py"],
-        "Cmd": [task, str(side_by_side)],
+        "Cmd": [task],
         "User": traits.user,
         "Env": [f"{name}={value}" for name, value in sorted(environ.items())],
         "Labels": dict(labels),

@@ -28,6 +28,9 @@ from src.step import Cancel, Record
 
 log = logging.getLogger("autopipe")
 
+AHEAD = 2
+"""Containers beyond the number of processors: they start, which takes mostly waiting, and wait for a slot."""
+
 
 def environments(plan: Plan, folders: Mapping[str, Path], settings: Settings, *, make: bool) -> dict[str, str]:
     """Return what runs each component: its image; see Target. Nothing is pushed."""
@@ -53,7 +56,6 @@ def run(
     missing = [step.name for step in plan.steps if step.name not in images]
     if missing:
         raise ImageError(f"the image of {missing[0]} is not there any more", hint="give the same command again")
-    shutil.copyfile(launcher.__file__, run.folder / PRIVATE / "step.py")
     with (
         open_engine(settings) as client,
         hold_images(plan.dag, [image.key for image in images.values()], settings),
@@ -73,10 +75,11 @@ def run(
             cancel,
             progress.echo,
         )
+        _prepare(run.folder / PRIVATE, traits)
         try:
             _remove_orphans(calls)
-            with dock.watch.at_work():
-                Crew(run, document, dock.execute, cancel, progress).work(plan)
+            with dock.at_work():
+                Crew(run, document, dock.execute, cancel, progress, at_once=traits.cpus + AHEAD).work(plan)
         finally:
             with contextlib.suppress(RefusedError, SilentError):  # then the next start removes them
                 remove_containers(calls, run.id, run.folder)
@@ -85,6 +88,14 @@ def run(
             raise RunError(
                 dock.lost, hint="start the engine, then give the same command again: what was done is not run again"
             )
+
+
+def _prepare(folder: Path, traits: Traits) -> None:
+    """Put the launcher onto the volume, and a slot for each of the engine's processors."""
+    shutil.copyfile(launcher.__file__, folder / "step.py")
+    (folder / "slots").mkdir()
+    for number in range(traits.cpus):
+        (folder / "slots" / str(number)).touch()
 
 
 def end_run(run_id: str, folder: Path, settings: Settings) -> int:

@@ -115,7 +115,7 @@ def test_the_container_of_a_step(docked: TargetProject, client: Client) -> None:
         ("bind", str(run), "/mnt/data")
     ]
     assert config["User"] == f"{os.getuid()}:{os.getgid()}"
-    assert (config["Cmd"], config["WorkingDir"]) == (["a", str(min(2, os.cpu_count() or 1))], "/component")
+    assert (config["Cmd"], config["WorkingDir"]) == (["a"], "/component")
     assert not any("TOKEN" in word or "{{x}}" in word for word in [*config["Env"], *config["Entrypoint"]])
     assert {name: config["Labels"][f"autopipe.{name}"] for name in ("run", "dag", "task", "folder")} == {
         "run": run.name,

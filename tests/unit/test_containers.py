@@ -2,6 +2,10 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ from src.containers.traits import read_traits
 from src.dag import Options
 from src.errors import ConfigError, ImageError
 from src.settings import Settings
+from src.step import Cancel, SharedSlots
 from src.targets import choose_target
 
 ROOTFUL = {"SecurityOptions": ["name=seccomp,profile=default"], "NCPU": 4, "MemTotal": 8 << 30}
@@ -26,7 +31,6 @@ def request(options: Options | None = None, **info: Any) -> dict[str, Any]:
         image="sha256:abc",
         volume=Path("/out put/app/run:1"),
         task="a@1",
-        side_by_side=3,
         options=options or Options(),
         traits=read_traits({**ROOTFUL, **info}, 1234, 56),
         environ={"B": "2", "A": "x y"},
@@ -39,7 +43,7 @@ def test_a_container_is_confined_and_sees_one_folder() -> None:
     host = found["HostConfig"]
     assert found["Entrypoint"][0] == "python3"
     assert found["Entrypoint"][-1] == "/mnt/data/.autopipe/step.py"
-    assert (found["Cmd"], found["User"], found["Env"]) == (["a@1", "3"], "1234:56", ["A=x y", "B=2"])
+    assert (found["Cmd"], found["User"], found["Env"]) == (["a@1"], "1234:56", ["A=x y", "B=2"])
     assert host["Mounts"] == [{"Type": "bind", "Source": "/out put/app/run:1", "Target": "/mnt/data"}]
     assert (host["CapDrop"], host["SecurityOpt"], host["UsernsMode"]) == (["ALL"], ["no-new-privileges"], "")
     assert not {"Memory", "NanoCpus", "DeviceRequests", "AutoRemove", "Privileged"} & set(host)
@@ -218,3 +222,57 @@ def test_code_from_elsewhere_is_run_unconfined_only_when_somebody_says_so(
     with pytest.raises(ConfigError) as caught:
         choose_target("auto", settings(tmp_path), fetched=True)
     assert "--target process" in caught.value.hint
+
+
+# --- Slots ---
+
+
+def slot_files(tmp_path: Path, count: int) -> list[Path]:
+    files = [tmp_path / str(number) for number in range(count)]
+    for file in files:
+        file.touch()
+    return files
+
+
+def test_no_more_hold_a_slot_at_once_than_there_are(tmp_path: Path) -> None:
+    files, cancel = slot_files(tmp_path, 2), Cancel()
+    lock, met, most, inside = threading.Lock(), threading.Barrier(2, timeout=30), 0, 0
+
+    def work(slots: SharedSlots) -> None:  # each as if in a container of its own
+        nonlocal most, inside
+        with slots:
+            with lock:
+                inside += 1
+                most = max(most, inside)
+            met.wait()  # two at once, or nobody goes on
+            with lock:
+                inside -= 1
+
+    threads = [threading.Thread(target=work, args=[SharedSlots(files, cancel)]) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (most, inside, met.broken) == (2, 0, False)
+
+
+def test_a_slot_is_free_when_its_holder_dies(tmp_path: Path) -> None:
+    (file,) = slot_files(tmp_path, 1)
+    hold = "import fcntl, sys; file = open(sys.argv[1], 'r+'); fcntl.flock(file, 2); print(1, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        threading.Timer(0.1, holder.kill).start()
+        with SharedSlots([file], Cancel()):
+            assert holder.wait(30) == -signal.SIGKILL  # not before it was dead
+
+
+def test_who_waits_for_a_slot_hears_that_the_run_is_over(tmp_path: Path) -> None:
+    (file,) = slot_files(tmp_path, 1)
+    cancel = Cancel()
+    with SharedSlots([file], Cancel()):
+        threading.Timer(0.1, cancel.set).start()
+        with SharedSlots([file], cancel):
+            assert cancel.is_set()
