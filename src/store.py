@@ -130,7 +130,8 @@ class Store:
             return None
         is_new = not folder.exists()
         folder.mkdir(exist_ok=True)
-        records = [self._lay(record, folder) for one in invocations if (record := self.find(one.key))]
+        found = [record for one in invocations if (record := self.find(one.key))]
+        records = [laid for record in found if (laid := self._lay(record, folder))]
         if is_new and len(records) == len(invocations) and _fit_together(records, spec):
             launcher.record_task(volume, plan, task, records)
             return records
@@ -140,14 +141,21 @@ class Store:
             journal.close()
         return None
 
-    def _lay(self, record: Record, folder: Path) -> Record:
+    def _lay(self, record: Record, folder: Path) -> Record | None:
+        """Lay a record's files into folder; return it as it is there, None when another run has just replaced it."""
         outputs = []
         for entry in record["outputs"]:
             target = folder / entry["name"]
             if not launcher.is_intact(target, entry):
                 target.unlink(missing_ok=True)
-                link_file(self._place(record["key"]) / entry["name"], target)
-            outputs.append(launcher.file_entry(target, (entry["sha256"], entry["content"])))
+                try:
+                    link_file(self._place(record["key"]) / entry["name"], target)
+                except FileNotFoundError:
+                    return None
+            laid = launcher.file_entry(target, (entry["sha256"], entry["content"]))
+            if (laid["size"], laid["mtime_ns"]) != (entry["size"], entry["mtime_ns"]):
+                return None
+            outputs.append(laid)
         return {**record, "outputs": outputs}
 
     def keep(self, volume: Path, task: str, *, run_id: str | None = None) -> None:
