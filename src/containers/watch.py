@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from src.containers.calls import Calls
@@ -67,13 +68,13 @@ class Watch:
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
         """Watch while the block runs."""
-        thread = threading.Thread(target=self._look, name="watch")
-        thread.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            thread.join()
+        with ThreadPoolExecutor(1, "watch") as pool:
+            looking = pool.submit(self._look)
+            try:
+                yield
+            finally:
+                self._over.set()
+            looking.result()  # should it have ended early, that is a bug to be told
 
     @contextlib.contextmanager
     def following(self, container: Container, log_path: Path) -> Iterator[None]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from src.containers import calls, watch
 from src.containers.ending import end_of_journal, end_of_refusal, end_of_state
 from src.containers.growing import Growing, GrowingJournal
 from src.containers.leftovers import container_labels
@@ -177,6 +178,68 @@ def test_a_journal_is_read_in_whole_lines(tmp_path: Path) -> None:
             file.write(text[number : number + 5])
         journal.read()
     assert [record["key"] for record in journal.records] == ["a", "b"]
+
+
+# --- The end of a run ---
+
+
+class DeafCalls(calls.Calls):
+    """An engine whose containers end for nothing but SIGKILL."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.killed = threading.Event()
+
+    def signal(self, name: str, signal: str) -> bool:
+        self.sent.append(signal)
+        if signal == "SIGKILL":
+            self.killed.set()
+        return True
+
+
+def test_a_container_that_hears_nothing_is_asked_again_and_then_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "TICK", 0.01)
+    monkeypatch.setattr(watch, "AGAIN", 0.05)
+    monkeypatch.setattr(watch, "PATIENCE", 0.3)
+    deaf, cancel = DeafCalls(), Cancel()
+    looking = watch.Watch(deaf, cancel, None)
+    container = watch.Container("x", GrowingJournal(tmp_path / "x.jsonl"), set(), lambda _: None)
+    with looking.at_work(), looking.following(container, tmp_path / "x.log"):
+        assert not deaf.killed.wait(0.1)
+        assert deaf.sent == []
+        cancel.set()
+        assert deaf.killed.wait(30)
+    assert deaf.sent.index("SIGKILL") > 2
+    assert set(deaf.sent[: deaf.sent.index("SIGKILL")]) == {"SIGTERM"}
+
+
+def test_what_containers_have_done_is_told_once_while_they_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "TICK", 0.01)
+    told: list[str] = []
+    heard = threading.Event()
+    printed: list[bytes] = []
+
+    def hear(record: Mapping[str, Any]) -> None:
+        told.append(record["key"])
+        heard.set()
+
+    path = tmp_path / "x.jsonl"
+    path.touch()
+    looking = watch.Watch(DeafCalls(), Cancel(), printed.append)
+    container = watch.Container("x", GrowingJournal(path), {"kept"}, hear)
+    with looking.at_work(), looking.following(container, tmp_path / "x.log"):
+        lines = [START, *({"event": "invocation", "key": key} for key in ("kept", "first"))]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (tmp_path / "x.log").write_text("printed\n")
+        assert heard.wait(30)
+        with path.open("a") as file:
+            file.write(json.dumps({"event": "invocation", "key": "last"}) + "\n" + json.dumps(DONE) + "\n")
+    assert told == ["first", "last"]
+    assert b"".join(printed) == b"printed\n"
 
 
 # --- Labels, targets ---
