@@ -56,5 +56,5 @@ class SumMemory:
     def _load(self) -> dict[str, list[Any]]:
         try:
             return dict(json.loads(self._path.read_bytes()))
-        except (FileNotFoundError, ValueError):  # absent, or torn: the files are read again
+        except (OSError, ValueError):  # absent, torn or not for us: the files are read again
             return {}
