@@ -72,7 +72,7 @@ class Project:
             name = step.name
             folder = self.folder / "components" / name if name in self.names else ROOT / "src" / name
             recipe = read_recipe(name, folder, step.options, settings, {})
-            members, _ = list_members(recipe, self.base, (f"loop={cache.name}", f"part={name}"))
+            members, _ = list_members(recipe, {self.base: self.base}, {}, (f"loop={cache.name}", f"part={name}"))
             context = self.folder / f"{name}.tar"
             context.write_bytes(b"".join(stream_context(name, members, lambda: None)))
             tag = f"{self.registry}/loop/{name}:1"

@@ -89,15 +89,21 @@ def bring_base(base: Base, platform: str, client: "APIClient", lookup: Lookup) -
     if not base.from_registry:
         raise _wrong_platform(base.name, base.platform or "", platform)
     log.info("pulling the base image %s", base.name)
-    # By the digest of the platform's own manifest: an engine may hold that of a list for one platform only.
-    digest = lookup.find_platform(base.reference, base.identity, platform) or base.identity
-    pull_image(client, base.reference.name, digest, platform, lookup.auth_config(base.reference.registry))
+    login = lookup.auth_config(base.reference.registry)
+    digest = base.identity
+    if base.platform is not None or not pull_image(client, base.reference.name, digest, platform, login):
+        # The engine has it for another platform, and takes the digest of a list for one only.
+        digest = lookup.find_platform(base.reference, base.identity, platform) or base.identity
+        if not pull_image(client, base.reference.name, digest, platform, login):
+            raise _wrong_platform(base.name, base.platform or "another platform", platform)
     pinned = f"{base.reference.name}@{digest}"
     found = find_image(client, pinned)
     if found is None:
         raise _not_found(base.name, base.reference)
     if not _fits(_platform_of(found), platform):
         raise _wrong_platform(base.name, _platform_of(found), platform)
+    if base.reference.tag and digest == base.identity and find_image(client, base.name) is None:
+        client.tag(found["Id"], base.reference.name, base.reference.tag)  # later starts then need no registry
     return pinned
 
 

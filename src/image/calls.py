@@ -45,8 +45,11 @@ def find_manifest(client: "APIClient", name: str, auth_config: Mapping[str, str]
         ) from error
 
 
-def pull_image(client: "APIClient", name: str, digest: str, platform: str, auth_config: Mapping[str, str]) -> None:
-    """Let the engine pull name@digest; raises ImageError with what went wrong."""
+def pull_image(client: "APIClient", name: str, digest: str, platform: str, auth_config: Mapping[str, str]) -> bool:
+    """Let the engine pull name@digest; return false when it has that digest for another platform.
+
+    Raises ImageError with what went wrong.
+    """
     try:
         with refusals():
             events = client.pull(
@@ -55,6 +58,8 @@ def pull_image(client: "APIClient", name: str, digest: str, platform: str, auth_
             text = next((str(event["error"]) for event in events if "error" in event), "")
     except RefusalError as error:
         text = error.text
+    if "Cannot overwrite digest" in text:
+        return False
     if "no space left on device" in text:
         raise explain_answer(text)
     if text:
@@ -63,3 +68,4 @@ def pull_image(client: "APIClient", name: str, digest: str, platform: str, auth_
             details=(text,),
             hint="see whether its registry is up, and whether it has that platform",
         )
+    return True

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from src.errors import FetchError
-from src.image.dockerfile import read_instructions
+from src.image.instructions import read_instructions
 from src.image.recipe import Recipe, stub_texts
 from src.sums import SumMemory
 

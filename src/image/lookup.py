@@ -51,6 +51,14 @@ class Lookup:
                 self._afar.add(reference.registry)
         return find_manifest(self._client, reference.text, self.auth_config(reference.registry))
 
+    def find_platform(self, reference: Reference, digest: str, platform: str) -> str | None:
+        """Return the digest of the manifest for a platform behind a digest; None when that cannot be told from here."""
+        registry = self._open(reference.registry)
+        try:
+            return registry.find_platform(reference.path, digest, platform)
+        except UnreachableError:
+            return None
+
     def check_push(self, reference: Reference) -> bool:
         """Raise ImageError when we may not push there; return False where only the engine could ask, by pushing."""
         registry = self._open(reference.registry)

@@ -9,7 +9,8 @@ from src.components import IGNORE_FILE, component_files
 from src.dag import Options
 from src.errors import ImageError
 from src.image.context import Member, folder_members
-from src.image.dockerfile import add_labels, fill_template, find_bases, pin_bases, set_base
+from src.image.dockerfile import fill_template, set_base
+from src.image.instructions import add_labels, find_bases, pin_bases
 from src.settings import ROOT, Settings
 
 TEMPLATE = ROOT / "src" / "template" / "dockerfile.template"

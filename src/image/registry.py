@@ -1,19 +1,20 @@
 """Asks a registry what it has and what we may do there.
 
-Sources: the OCI distribution specification; for tokens, distribution's "Token authentication" and "OAuth2 token".
+Source: the OCI distribution specification.
 """
 
 import contextlib
 import hashlib
 import re
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from src.errors import ImageError
 from src.image.login import Login
 from src.image.refusals import denied, wrong_password
-from src.image.wire import UnreachableError, Wire, is_loopback
+from src.image.tokens import basic_auth, fetch_token, scheme_of
+from src.image.wire import UnreachableError, Wire
 
 if TYPE_CHECKING:
     from requests import Response  # noqa: TID251  # wire.py is the door
@@ -62,6 +63,20 @@ class Registry:
             return None
         raise self._unexpected(answer, f"{self.host}/{path}")
 
+    def find_platform(self, path: str, digest: str, platform: str) -> str | None:
+        """Return the digest of the manifest for os/architecture[/variant] in a list, None when there is no list.
+
+        Raises UnreachableError.
+        """
+        answer = self._ask("GET", f"/v2/{path}/manifests/{digest}", f"repository:{path}:pull")
+        try:
+            entries = answer.json()["manifests"] if answer.status_code == 200 else []
+            found = {_platform(entry["platform"]): str(entry["digest"]) for entry in entries}
+        except (ValueError, KeyError, TypeError):  # one manifest, and no list
+            return None
+        fitting = [name for name in found if name == platform or name.startswith(f"{platform}/")]
+        return found[fitting[0]] if fitting else None
+
     def check_push(self, path: str) -> None:
         """Raise ImageError when we may not push there; an upload is begun and given up. Raises UnreachableError."""
         scope = f"repository:{path}:pull,push"
@@ -86,7 +101,7 @@ class Registry:
             answer = self._send(method, url, scope)
             if answer.status_code == 401 and self._log_in(answer, scope):
                 answer = self._send(method, url, scope)
-                if answer.status_code == 401 and _scheme(answer) == "basic":
+                if answer.status_code == 401 and scheme_of(answer) == "basic":
                     raise wrong_password(self.host, self.login)
             if not wait or (answer.status_code != 429 and answer.status_code < 500):
                 break
@@ -103,36 +118,16 @@ class Registry:
 
     def _log_in(self, answer: "Response", scope: str) -> bool:
         """Prepare what a 401 asks for; return whether another attempt makes sense."""
-        if _scheme(answer) == "basic":
+        if scheme_of(answer) == "basic":
             if self.login and self.login.password:
-                self._basic = _basic_auth(self.login)
+                self._basic = basic_auth(self.login)
             return self._basic is not None
-        words = dict(re.findall(r'(\w+)="([^"]*)"', answer.headers.get("WWW-Authenticate", "")))
-        if _scheme(answer) != "bearer" or "realm" not in words or "Authorization" in answer.request.headers:
+        if scheme_of(answer) != "bearer" or "Authorization" in answer.request.headers:
             return False  # with a token that was not enough, we may not
-        token = self._fetch_token(words["realm"], words.get("service", ""), scope)
+        token = fetch_token(self._wire, self.host, self.login, answer, scope)
         if token:
             self._tokens[scope] = token
         return bool(token)
-
-    def _fetch_token(self, realm: str, service: str, scope: str) -> str:
-        """Return a token, empty when there is none for us; raises ImageError for a login that is refused."""
-        safe = urlsplit(realm).scheme == "https" or is_loopback(urlsplit(realm).netloc)
-        login = self.login if safe else None
-        asked = {"service": service, "scope": scope}
-        if login and login.token:
-            asked |= {"grant_type": "refresh_token", "refresh_token": login.token, "client_id": "kubeflow-autopipe"}
-            answer = self._wire.send("POST", realm, data=asked)
-        else:
-            auth = _basic_auth(login) if login else None
-            answer = self._wire.send("GET", realm, params=asked, auth=auth)
-        if answer.status_code in (400, 401, 403) and login:
-            raise wrong_password(self.host, login)
-        try:
-            found = answer.json() if answer.status_code == 200 else {}
-            return str(found.get("token") or found.get("access_token") or "")
-        except (ValueError, AttributeError):  # no JSON, or no object
-            return ""
 
     def _unexpected(self, answer: "Response", what: str) -> ImageError:
         if answer.status_code == 429:
@@ -144,16 +139,10 @@ class Registry:
         )
 
 
-def _basic_auth(login: Login) -> "HTTPBasicAuth":
-    from requests.auth import HTTPBasicAuth  # noqa: TID251  # wire.py is the door
-
-    return HTTPBasicAuth(login.username.encode(), login.password.encode())  # as text, Latin-1 would be sent
+def _platform(entry: Mapping[str, str]) -> str:
+    return "/".join(entry[part] for part in ("os", "architecture", "variant") if entry.get(part))
 
 
 def _told_digest(answer: "Response") -> str | None:
     told = answer.headers.get("Docker-Content-Digest", "")
     return told if _DIGEST.fullmatch(told) else None
-
-
-def _scheme(answer: "Response") -> str:
-    return answer.headers.get("WWW-Authenticate", "").partition(" ")[0].lower()

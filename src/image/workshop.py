@@ -73,6 +73,7 @@ class Workshop:
         self._streams = Streams(client)
         self._builds = threading.Semaphore(settings.build_jobs or cores())
         self._pushes = threading.Semaphore(PUSHES)
+        self._pins: dict[str, str] = {}  # what to build on for each base image
         self._makes, self._sends = Lanes(), Lanes()
 
     def make(self, wanted: Sequence[Wanted], built: Mapping[str, Present]) -> dict[str, Made]:
@@ -89,7 +90,7 @@ class Workshop:
         bases = {base.name: base for one in wanted if one.key not in built for base in one.bases}
         platform = wanted[0].platform
         try:
-            self._do_all(
+            self._pins = self._do_all(
                 {
                     name: functools.partial(bring_base, base, platform, self._client, self._lookup)
                     for name, base in bases.items()
@@ -135,7 +136,7 @@ class Workshop:
         log.info("%s: building", component)
         order = Order(
             recipe=one.recipe,
-            base=one.base,
+            pins=self._pins,
             tag=one.reference.text,
             labels=(
                 f"{BUILDER}={builder_of(self._settings)}",

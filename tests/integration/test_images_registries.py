@@ -353,12 +353,11 @@ def test_a_registry_that_stays_away(
     big(bench)
     bench.build()
     monkeypatch.setattr(pushing, "EVERY", 0.0)
-    monkeypatch.setattr(pushing, "WAITS", (0.01,))
+    monkeypatch.setattr(pushing, "WAITS", ())  # the engine alone tries for 50 seconds
     lines.when("part: pushing, ", lambda: registry.end(signal.SIGKILL))
     with pytest.raises(ImageError, match="cannot be pushed") as caught:
         bench.build({"REGISTRY": registry.host}, push=True)
     assert not lines.waiting, "the registry was not killed"
-    assert lines.having("push interrupted")
     assert "goes on from here" in caught.value.hint
     registry.start()
     lines.texts.clear()

@@ -160,9 +160,9 @@ def test_a_dockerfile_of_its_own_is_respected(tmp_path: Path, settings: Settings
     recipe = recipe_of(folder, settings)
     assert recipe.own
     assert recipe.bases == ("x:1",)
-    members, dockerfile = list_members(recipe, "", ("first=1", "last=2"))
+    members, dockerfile = list_members(recipe, {"x:1": "x@2"}, {}, ("first=1", "last=2"))
     by_name = {member.name: member.source for member in members}
-    assert by_name[dockerfile] == b"FROM x:1\nLABEL first=1\nCOPY . /app\nLABEL last=2\n"
+    assert by_name[dockerfile] == b"FROM x@2\nLABEL first=1\nCOPY . /app\nLABEL last=2\n"
     assert by_name[".dockerignore"] == b"Dockerfile\n*.md\n.autopipe-dockerfile\n"
     assert set(by_name) == {"main.py", ".dockerignore", dockerfile}
 
@@ -171,7 +171,8 @@ def test_the_template_has_all_that_it_copies(tmp_path: Path, settings: Settings)
     folder = component(tmp_path / "a", **{"requirements.txt": "numpy", ".dockerignore": "requirements.txt"})
     clip = tmp_path / "clip.mp4"
     clip.write_text("clip")
-    members, dockerfile = list_members(recipe_of(folder, settings, {"clip.mp4": clip}), "base@sha256:1", ("a=1", "b=2"))
+    recipe = recipe_of(folder, settings, {"clip.mp4": clip})
+    members, dockerfile = list_members(recipe, {recipe.bases[0]: "base@sha256:1"}, {}, ("a=1", "b=2"))
     by_name = {member.name: member.source for member in members}
     assert b"FROM base@sha256:1\nLABEL a=1\n" in by_name[dockerfile]  # type: ignore[operator]
     names = {"component/main.py", "component/requirements.txt", "stub/aisprint/__init__.py", "media/clip.mp4"}

@@ -7,8 +7,9 @@ import pytest
 
 from src.dag import Options
 from src.errors import ConfigError, FetchError
-from src.image.dockerfile import add_labels, fill_template, find_bases, read_instructions, says_something, set_base
+from src.image.dockerfile import fill_template, says_something, set_base
 from src.image.dockerignore import kept_files, parse_patterns
+from src.image.instructions import add_labels, find_bases, pin_bases, read_instructions
 from src.image.recipe import TEMPLATE, choose_base
 from src.image.reference import parse_reference
 from src.settings import ROOT, Settings, load_settings
@@ -150,6 +151,19 @@ def test_the_media_comes_last() -> None:
 )
 def test_bases_of_a_dockerfile(text: str, bases: list[str]) -> None:
     assert find_bases(text, {"V": "3.10"} if "ARG V\n" in text else {}) == bases
+
+
+def test_bases_are_pinned_where_they_stand() -> None:
+    text = (
+        "ARG V=1\nfrom \\\n  --platform=x a:$V as a\nFROM a\nCOPY --chown=1 --from=m:2 /m /m\nFROM m:2 # m:2\nRUN a:1\n"
+    )
+    pinned = pin_bases(text, {}, {"a:1": "a@1", "m:2": "m@2"})
+    assert pinned.splitlines() == [
+        *("ARG V=1", "from \\", "  --platform=x a@1 as a", "FROM a", "COPY --chown=1 --from=m@2 /m /m"),
+        *("FROM m@2 # m:2", "RUN a:1"),
+    ]
+    assert pin_bases("from m\n", {}, {"m": "n"}) == "from n\n"
+    assert pin_bases("FROM $X\n", {}, {}) == "FROM $X\n"
 
 
 def test_every_stage_is_labelled_and_the_last_one_twice() -> None:
