@@ -15,11 +15,8 @@ from src.kube.cluster import CutError
 from src.kube.door import Door, Reply
 from src.kube.helper import Helper
 from src.kube.lines import RefusedError, raise_refused
-from src.kube.streams import PIECE, READ, STREAMS, GivenUpError, Streams, pieces_of
+from src.kube.streams import BUNDLE_BYTES, PIECE, READ, STREAMS, GivenUpError, Streams, bundles_of, pieces_of
 from src.step import Record
-
-BUNDLE_FILES, BUNDLE_BYTES = 64, 4 << 20
-"""How much goes with one request: small files are many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +71,7 @@ def _bring(helper: Helper, wanted: Sequence[Wanted], scratch: Path, notify: Call
                 arriving = stack.enter_context(Arriving(helper, one, scratch, streams.failed, notify, broken))
                 for start, end in pieces_of(one.size, arriving.hashed):
                     yield lambda arriving=arriving, start=start, end=end: arriving.bring(start, end)  # type: ignore[misc]
-            for bundle in _bundles(small):
+            for bundle in bundles_of(small):
                 yield lambda bundle=bundle: _bring_bundle(helper, bundle, scratch, notify, broken)  # type: ignore[misc]
 
         streams.run(parts())
@@ -185,17 +182,6 @@ def _write(fd: int, data: bytes, at: int) -> int:
     return len(data)
 
 
-def _bundles(wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
-    bundle: list[Wanted] = []
-    for one in wanted:
-        if bundle and (len(bundle) == BUNDLE_FILES or sum(other.size for other in bundle) + one.size > BUNDLE_BYTES):
-            yield bundle
-            bundle = []
-        bundle.append(one)
-    if bundle:
-        yield bundle
-
-
 def _bring_bundle(
     helper: Helper, bundle: list[Wanted], scratch: Path, notify: Callable[[int], None], broken: list[Wanted]
 ) -> None:
@@ -213,7 +199,7 @@ def _bring_bundle(
 
 def fetch_files(door: Door, paths: Sequence[str]) -> dict[str, bytes]:
     """Return the contents of small files; raises RefusedError for one that is missing, CutError."""
-    reply = door.send("POST", "/bundle", body=json.dumps({"paths": list(paths)}).encode())
+    reply = door.send("POST", "/give", body=json.dumps({"paths": list(paths)}).encode())
     try:
         raise_refused(reply)
         data = memoryview(reply.read_all())

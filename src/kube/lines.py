@@ -28,6 +28,7 @@ class RefusedError(RunError):
             message, hint = f"{where}the volume says: {text}", "give the same command again"
         super().__init__(message, hint=hint)
         self.number = number
+        self.path = path
 
 
 def call(door: Door, name: str, arguments: Mapping[str, Any], *, silence: float = SILENCE) -> Iterator[Record]:
@@ -53,7 +54,8 @@ def raise_refused(reply: Reply, path: str = "") -> None:
     """Raise RefusedError for an answer that is no success, with what it says."""
     if reply.status >= 400:
         document = json.loads(reply.read_all() or b"{}")
-        raise RefusedError(str(document.get("text", reply.status)), int(document.get("errno", 0)), path=path)
+        text, number = str(document.get("text", reply.status)), int(document.get("errno", 0))
+        raise RefusedError(text, number, path=path or document.get("path", ""))
 
 
 def _lines(reply: Reply) -> Iterator[bytes]:

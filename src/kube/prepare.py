@@ -10,7 +10,7 @@ from src import step as launcher
 from src.errors import ConfigError, ImageError
 from src.kube.helper import Helper
 from src.kube.lines import RefusedError
-from src.kube.upload import Sending, put_file, upload
+from src.kube.upload import Sending, put_files, upload
 from src.step import WORK, Record
 
 log = logging.getLogger("autopipe")
@@ -57,7 +57,7 @@ def _probe(helper: Helper) -> int:
 
 def put_text(helper: Helper, path: str, data: bytes) -> None:
     """Write a small file of the volume; raises RefusedError, CutError."""
-    put_file(helper, path, data, hashlib.sha256(data).hexdigest())
+    put_files(helper, [(path, data, hashlib.sha256(data).hexdigest())])
 
 
 def _missing_media(helper: Helper, entries: Sequence[Record], notify: Callable[[int], None]) -> list[Record]:

@@ -2,9 +2,9 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from src.errors import AutopipeError
 
@@ -13,6 +13,9 @@ T = TypeVar("T")
 STREAMS: Final = 4
 PIECE: Final = 8 << 20
 """Bytes of a large file that go with one request: what is lost by a break, and what each stream has in memory."""
+BUNDLE_FILES: Final = 64
+BUNDLE_BYTES: Final = 4 << 20
+"""How much of small files goes with one request: they are many."""
 READ: Final = 1 << 20
 TICK: Final = 0.2  # seconds
 
@@ -63,6 +66,31 @@ def pieces_of(size: int, start: int = 0) -> Iterator[tuple[int, int]]:
     """Give the (start, end) of a file's pieces from a start on."""
     for at in range(start, size, PIECE):
         yield at, min(size, at + PIECE)
+
+
+class Sized(Protocol):
+    """A file on its way."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+
+
+S = TypeVar("S", bound=Sized)
+
+
+def bundles_of(files: Iterable[S]) -> Iterator[list[S]]:
+    """Give small files in bundles, each for one request."""
+    bundle: list[S] = []
+    size = 0
+    for one in files:
+        if bundle and (len(bundle) == BUNDLE_FILES or size + one.size > BUNDLE_BYTES):
+            yield bundle
+            bundle, size = [], 0
+        bundle.append(one)
+        size += one.size
+    if bundle:
+        yield bundle
 
 
 def read_piece(fd: int, start: int, end: int) -> bytes:

@@ -14,7 +14,7 @@ from src.errors import ConfigError
 from src.kube.door import Door
 from src.kube.helper import Helper
 from src.kube.lines import RefusedError, raise_refused
-from src.kube.streams import PIECE, Streams, pieces_of, read_piece
+from src.kube.streams import BUNDLE_BYTES, Streams, bundles_of, pieces_of, read_piece
 from src.step import Record
 
 
@@ -38,8 +38,8 @@ def upload(
     volume is full, CutError, StoppedError.
     """
     entries: dict[str, Record] = {}
-    small = [one for one in files if one.size <= PIECE]
-    large = [one for one in files if one.size > PIECE]
+    small = [one for one in files if one.size <= BUNDLE_BYTES]
+    large = [one for one in files if one.size > BUNDLE_BYTES]
     streams: Streams[Callable[[], None]] = Streams(lambda part: part())
     with ExitStack() as stack:
 
@@ -48,8 +48,8 @@ def upload(
                 leaving = stack.enter_context(Leaving(helper, one, notify, entries))
                 for start, end in leaving.missing():
                     yield lambda leaving=leaving, start=start, end=end: leaving.send(start, end)  # type: ignore[misc]
-            for one in small:
-                yield lambda one=one: entries.update({one.path: _send_small(helper, one, notify)})  # type: ignore[misc]
+            for bundle in bundles_of(small):
+                yield lambda bundle=bundle: entries.update(_send_bundle(helper, bundle, notify))  # type: ignore[misc]
 
         streams.run(parts())
     return entries
@@ -96,7 +96,7 @@ class Leaving:
         if len(data) != end - start:
             raise _changed(self._sending)
         query = urlencode({"sha256": self._sending.sha256, "at": start})
-        self._helper.repeat(lambda door: put(door, f"/piece?{query}", data, self._sending.path))
+        self._helper.repeat(lambda door: post(door, f"/piece?{query}", data, self._sending.path))
         self._notify(end - start)
         with self._lock:
             self._left -= 1
@@ -116,27 +116,30 @@ class Leaving:
         return entry
 
 
-def _send_small(helper: Helper, one: Sending, notify: Callable[[int], None]) -> Record:
-    data = one.source.read_bytes()
+def _send_bundle(helper: Helper, bundle: Sequence[Sending], notify: Callable[[int], None]) -> dict[str, Record]:
     try:
-        entry = put_file(helper, one.path, data, one.sha256)
+        entries = put_files(helper, [(one.path, one.source.read_bytes(), one.sha256) for one in bundle])
     except RefusedError as error:
         if error.number == errno.EBADMSG:
-            raise _changed(one) from error
+            raise _changed(next(one for one in bundle if one.path == error.path)) from error
         raise
-    notify(one.size)
-    return entry
+    notify(sum(one.size for one in bundle))
+    return entries
 
 
-def put_file(helper: Helper, path: str, data: bytes, sha256: str) -> Record:
-    """Write a whole small file; return its entry. Raises RefusedError, CutError."""
-    target = f"/file?{urlencode({'path': path, 'sha256': sha256})}"
-    return helper.repeat(lambda door: put(door, target, data, path))
+def put_files(helper: Helper, files: Sequence[tuple[str, bytes, str]]) -> dict[str, Record]:
+    """Write small files, (path, content, sha256) each, with one request; return their entries by path."""
+    parts = []
+    for path, data, sha256 in files:
+        parts += [json.dumps({"path": path, "size": len(data), "sha256": sha256}).encode(), b"\n", data]
+    body = b"".join(parts)
+    document = helper.repeat(lambda door: post(door, "/take", body))
+    return {entry["path"]: entry for entry in document["entries"]}
 
 
-def put(door: Door, target: str, data: bytes, path: str) -> Record:
-    """Send data with one request; return the document that answers."""
-    reply = door.send("PUT", target, headers={"Content-Length": str(len(data))}, body=data)
+def post(door: Door, target: str, data: bytes, path: str = "") -> Record:
+    """Send data with one request; return the document that answers. Raises RefusedError, CutError."""
+    reply = door.send("POST", target, headers={"Content-Length": str(len(data))}, body=data)
     try:
         raise_refused(reply, path)
         document: Record = json.loads(reply.read_all())

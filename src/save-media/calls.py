@@ -22,11 +22,11 @@ FOLLOWED = (".autopipe/steps", ".autopipe/logs")
 
 
 class Refused(Exception):  # noqa: N818  # an answer, not a failure of ours
-    """The request cannot be met; text says why."""
+    """The request cannot be met; text says why, number is an errno, path the file that it is about."""
 
-    def __init__(self, text: str, number: int = 0, status: int = 409) -> None:
+    def __init__(self, text: str, number: int = 0, status: int = 409, path: str = "") -> None:
         super().__init__(text)
-        self.document = {"errno": number, "text": text}
+        self.document = {"errno": number, "text": text, "path": path}
         self.status = status
 
 

@@ -4,11 +4,13 @@ It is in the image of save-media, which the helper pod runs: standard library on
 has a token in X-Autopipe-Token, whose sha256 is in the environment; every answer has the header X-Autopipe, which
 tells it from those of the API server that requests come through.
 
-  GET  /file?path=P               bytes; Range: bytes=A-B; If-Match: the ETag, which is "size-mtime_ns-inode"
-  PUT  /file?path=P&sha256=S      a whole file, seen only when complete; answers its entry
-  PUT  /piece?sha256=S&at=N       bytes N and on of the large file with that sum; `commit` publishes it
-  POST /bundle {paths}            several files: for each a line {path, size} and its bytes, or {path, errno, text}
-  POST /call/NAME {arguments}     lines of JSON, an empty one now and then as a sign of life, at the end {"done": true}
+  GET  /file?path=P             a file's bytes; Range: bytes=A-B; If-Match: the ETag, "size-mtime_ns-inode"
+  POST /give {paths}            several files: for each a line {path, size} and its bytes, or {path, errno, text}
+  POST /take                    several files, for each a line {path, size, sha256} and its bytes; answers {entries}
+  POST /piece?sha256=S&at=N     bytes N and on of the large file with that sum; `commit` publishes it
+  POST /call/NAME {arguments}   lines of JSON, an empty one now and then as a sign of life, at the end {"done": true}
+
+A file is seen only when it is complete.
 
 Entries, and what there is to call, are in calls.py. What the disk refuses is an answer 409, or a line, {errno, text}.
 """
@@ -29,7 +31,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import parse_qsl, urlsplit
 
 from calls import CALLS, CHUNK, Record, Refused, Volume, hex_sum, write_all
@@ -49,17 +51,13 @@ class Handler(BaseHTTPRequestHandler):
         """Answer a GET."""
         self._answer({"/file": self._send_file})
 
-    def do_PUT(self) -> None:
-        """Answer a PUT."""
-        self._answer({"/file": self._take_file, "/piece": self._take_piece})
-
     def do_POST(self) -> None:
         """Answer a POST."""
         path = urlsplit(self.path).path
         if path.startswith("/call/") and path[6:] in CALLS:
             self._answer({path: self._call})
         else:
-            self._answer({"/bundle": self._send_bundle})
+            self._answer({"/give": self._give, "/take": self._take, "/piece": self._take_piece})
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Print nothing: nobody reads it."""
@@ -94,10 +92,14 @@ class Handler(BaseHTTPRequestHandler):
                 pass
             self._send_json(document, status)
 
-    def _body(self) -> Iterator[memoryview]:
-        buffer = memoryview(bytearray(min(CHUNK, self.left)))
-        while self.left:
-            count = self.rfile.readinto(buffer[: min(CHUNK, self.left)])
+    def _body(self, size: Optional[int] = None) -> Iterator[memoryview]:
+        """Give the next size bytes of the body, or all that is left."""
+        end = 0 if size is None else self.left - size
+        if end < 0:
+            raise ValueError("the body is too short")
+        buffer = memoryview(bytearray(min(CHUNK, self.left - end)))
+        while self.left > end:
+            count = self.rfile.readinto(buffer[: min(CHUNK, self.left - end)])
             if not count:
                 raise ConnectionResetError
             self.left -= count
@@ -145,17 +147,30 @@ class Handler(BaseHTTPRequestHandler):
                 raise ConnectionAbortedError  # the file was cut
             start += count
 
-    def _take_file(self, query: Dict[str, str]) -> None:
+    def _take(self, _query: Dict[str, str]) -> None:
+        entries = []
+        while self.left:
+            line = self.rfile.readline(1 << 16)
+            self.left -= len(line)
+            entries.append(self._take_file(json.loads(line)))
+        self._send_json({"entries": entries})
+
+    def _take_file(self, head: Record) -> Record:
         volume, digest = self.server.volume, hashlib.sha256()
         made = volume.incoming(secrets.token_hex(8))
         try:
             with made.open("xb", buffering=0) as file:
-                for chunk in self._body():
+                for chunk in self._body(head["size"]):
                     digest.update(chunk)
                     write_all(file.fileno(), chunk, None)
-            if digest.hexdigest() != query["sha256"]:
+            if digest.hexdigest() != head["sha256"]:
                 raise Refused(f"its sum is {digest.hexdigest()}", errno.EBADMSG)
-            self._send_json(dict(volume.publish(made, query["path"]), sha256=digest.hexdigest()))
+            return dict(volume.publish(made, head["path"]), sha256=head["sha256"])
+        except (ConnectionError, socket.timeout):
+            raise
+        except (OSError, Refused) as error:
+            document = _document(error)
+            raise Refused(document["text"], document["errno"], path=head["path"]) from error
         finally:
             with contextlib.suppress(FileNotFoundError):
                 made.unlink()
@@ -173,7 +188,7 @@ class Handler(BaseHTTPRequestHandler):
             have.write(f"{start} {at}\n")
         self._send_json({"start": start, "end": at})
 
-    def _send_bundle(self, _query: Dict[str, str]) -> None:
+    def _give(self, _query: Dict[str, str]) -> None:
         paths = json.loads(self._read_body())["paths"]
         self._begin(200, ("Transfer-Encoding", "chunked"))
         for path in paths:
@@ -276,7 +291,7 @@ def serve(server: Server, idle: float) -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     pause = threading.Event()
     while server.idle() < idle:
-        pause.wait(min(10.0, idle))
+        pause.wait(min(1.0, idle))  # a signal that comes in the moment when a wait begins is handled at its end
 
 
 def tunnel(port: int) -> None:

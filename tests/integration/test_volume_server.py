@@ -19,9 +19,9 @@ from src.errors import ConfigError
 from src.kube.door import TOKEN
 from src.kube.download import fetch_files
 from src.kube.lines import RefusedError, call
-from src.kube.upload import put
+from src.kube.upload import post, put_files
 from src.pythons import find_python
-from tests.integration.volume_server import GOOD, SERVER, LoopDoor, run_server
+from tests.integration.volume_server import GOOD, SERVER, LoopDoor, loop_helper, run_server
 
 
 @pytest.fixture
@@ -46,9 +46,14 @@ def ask(port: int, method: str, target: str, token: str = GOOD, **headers: str) 
     return answer.status, answer.headers, body
 
 
+def sum_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
 def test_nothing_is_answered_without_the_token(port: int, root: Path) -> None:
     (root / "secret").write_text("s")
-    for method, target in (("GET", "/file?path=secret"), ("PUT", "/file?path=a&sha256=b"), ("POST", "/call/list")):
+    posts = [("POST", target) for target in ("/take", "/give", "/piece?sha256=a&at=0", "/call/list")]
+    for method, target in [("GET", "/file?path=secret"), *posts]:
         for token in ("", "wrong", GOOD + "x"):
             status, headers, body = ask(port, method, target, token)
             assert (status, json.loads(body)["text"]) == (401, "wrong token")
@@ -101,12 +106,15 @@ def test_no_path_leads_out_of_the_volume(port: int, root: Path, path: str) -> No
 
 
 def test_a_file_arrives_whole_or_not_at_all(port: int, root: Path) -> None:
-    door, data = LoopDoor(port), os.urandom(3_000_000)
-    sha256 = hashlib.sha256(data).hexdigest()
-    with pytest.raises(RefusedError, match="its sum is"):
-        put(door, f"/file?path=a/b&sha256={'0' * 64}", data, "a/b")
-    assert not (root / "a" / "b").exists()
-    entry = put(door, f"/file?path=a/b&sha256={sha256}", data, "a/b")
+    helper, data = loop_helper(port), os.urandom(3_000_000)
+    sha256 = sum_of(data)
+    with pytest.raises(RefusedError, match="a/b: the volume says: its sum is") as caught:
+        put_files(helper, [("a/a", b"", sum_of(b"")), ("a/b", data, "0" * 64), ("a/c", data, sha256)])
+    assert caught.value.path == "a/b"
+    assert sorted(path.name for path in (root / "a").iterdir()) == ["a"]
+    entries = put_files(helper, [("a/b", data, sha256), ("a/c", b"c", sum_of(b"c"))])
+    assert (root / "a" / "c").read_bytes() == b"c"
+    entry = entries["a/b"]
     status = (root / "a" / "b").stat()
     assert (root / "a" / "b").read_bytes() == data
     assert entry == {
@@ -119,10 +127,11 @@ def test_a_file_arrives_whole_or_not_at_all(port: int, root: Path) -> None:
 
 def test_an_upload_that_is_cut_leaves_nothing(port: int, root: Path) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port)
-    connection.putrequest("PUT", f"/file?path=f&sha256={'0' * 64}")
+    head = json.dumps({"path": "f", "size": 1_000_000, "sha256": "0" * 64}).encode() + b"\n"
+    connection.putrequest("POST", "/take")
     connection.putheader(TOKEN, GOOD)
-    connection.putheader("Content-Length", "1000000")
-    connection.endheaders(b"x" * 1000)
+    connection.putheader("Content-Length", str(len(head) + 1_000_000))
+    connection.endheaders(head + b"x" * 1000)
     incoming = root / ".autopipe" / "incoming"
     pause = threading.Event()
     while not (incoming.exists() and list(incoming.iterdir())):
@@ -137,10 +146,10 @@ def test_pieces_in_any_order_make_a_file(port: int, root: Path) -> None:
     door, data = LoopDoor(port), os.urandom(1000)
     sha256 = hashlib.sha256(data).hexdigest()
     for start, end in ((600, 1000), (0, 300), (0, 300)):
-        put(door, f"/piece?sha256={sha256}&at={start}", data[start:end], "f")
+        post(door, f"/piece?sha256={sha256}&at={start}", data[start:end], "f")
     with pytest.raises(RefusedError, match="incomplete: 300 of 1000"):
         list(call(door, "commit", {"sha256": sha256, "size": 1000, "path": "x/f"}))
-    put(door, f"/piece?sha256={sha256}&at=300", data[300:600], "f")
+    post(door, f"/piece?sha256={sha256}&at=300", data[300:600], "f")
     have = [(one["start"], one["end"]) for one in call(door, "pieces", {"sha256": sha256})]
     assert have == [(0, 300), (0, 300), (300, 600), (600, 1000)]
     for _ in range(2):  # the answer to the first may be lost
@@ -151,7 +160,7 @@ def test_pieces_in_any_order_make_a_file(port: int, root: Path) -> None:
 
 def test_pieces_with_a_wrong_sum_are_thrown_away(port: int, root: Path) -> None:
     door = LoopDoor(port)
-    put(door, f"/piece?sha256={'a' * 64}&at=0", b"wrong", "f")
+    post(door, f"/piece?sha256={'a' * 64}&at=0", b"wrong", "f")
     with pytest.raises(RefusedError, match="its sum is"):
         list(call(door, "commit", {"sha256": "a" * 64, "size": 5, "path": "f"}))
     assert list((root / ".autopipe" / "incoming").iterdir()) == []
@@ -172,7 +181,7 @@ def test_a_full_disk_is_told_as_such(port: int, root: Path) -> None:
     (root / ".autopipe").mkdir()
     (root / ".autopipe" / "incoming").symlink_to("/dev/full")
     with pytest.raises(RefusedError) as caught:
-        put(LoopDoor(port), f"/file?path=f&sha256={'0' * 64}", b"x", "f")
+        put_files(loop_helper(port), [("f", b"x", sum_of(b"x"))])
     assert caught.value.number
 
 
@@ -264,16 +273,17 @@ def test_an_old_python_serves_too(root: Path) -> None:
         python = Path(sys.executable)
     data = os.urandom(2_000_000)
     with run_server(root, python=str(python)) as (port, _):
-        put(LoopDoor(port), f"/file?path=f&sha256={hashlib.sha256(data).hexdigest()}", data, "f")
+        put_files(loop_helper(port), [("f", data, sum_of(data))])
         assert fetch_files(LoopDoor(port), ["f"]) == {"f": data}
         assert list(call(LoopDoor(port), "hello", {}))
         with pytest.raises(RefusedError):
             fetch_files(LoopDoor(port), ["none"])
 
 
-@pytest.mark.parametrize("target", ["/file", "/piece?sha256=x&at=0", "/piece?at=0", "/call/none", "/other"])
+@pytest.mark.parametrize("target", ["/file", "/piece?sha256=x&at=0", "/piece?at=0", "/give", "/call/none", "/other"])
 def test_nonsense_is_refused_and_breaks_nothing(port: int, target: str) -> None:
-    for method in ("GET", "PUT", "POST"):
+    for method in ("GET", "POST"):
         assert 400 <= ask(port, method, target)[0] < 500
+    assert ask(port, "PUT", target)[0] == 501
     with pytest.raises(RefusedError, match="not understood: KeyError"):
         list(call(LoopDoor(port), "sums", {}))

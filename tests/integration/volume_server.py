@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import http.client
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -66,6 +67,11 @@ def _await_port(port: int, process: "subprocess.Popen[bytes]") -> None:
             pause.wait(0.02)
 
 
+def _paths(body: Any) -> list[str]:
+    """Return the paths of the files in a body of small files."""
+    return [path.decode() for path in re.findall(rb'^\{"path": "([^"]+)", "size"', body, re.MULTILINE)]
+
+
 class LoopDoor:
     """A way to the server of this machine. trouble: called before each request, and with each part of an answer."""
 
@@ -87,7 +93,7 @@ class LoopDoor:
     ) -> Reply:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=silence)
         try:
-            self._trouble(f"{method} {target}")
+            self._trouble(f"{method} {target} {' '.join(_paths(body)) if target == '/take' else ''}".rstrip())
             connection.request(method, target, body=body, headers={TOKEN: self._token, **headers})
             answer = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
