@@ -112,6 +112,7 @@ def add_media_options(parser: argparse.ArgumentParser) -> None:
 
 def run_program(program: Callable[[Request], None], parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Parse argv, run the program, print at most one error with its hint; return the exit status."""
+    _open_closed_streams()
     args = parser.parse_args(argv)
     if args.input is None and not args.clean and not args.check:
         parser.error("the following arguments are required: -i/--input")
@@ -147,6 +148,13 @@ def run_program(program: Callable[[Request], None], parser: argparse.ArgumentPar
         sys.stderr.write(traceback.format_exc() + BUG + "\n")
         return 1
     return 0
+
+
+def _open_closed_streams() -> None:
+    # Closed by whoever started the program (>&-), they are None.
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  # it stays open
 
 
 def _clean(args: argparse.Namespace) -> None:

@@ -53,7 +53,8 @@ class Progress:
 
 
 def _echo(chunk: bytes) -> None:
-    sys.stderr.write(chunk.decode("utf-8", "replace"))
+    with contextlib.suppress(OSError):  # nobody listens any more, which is no reason for a step to fail
+        sys.stderr.write(chunk.decode("utf-8", "replace"))
 
 
 def count(number: int, noun: str) -> str:

@@ -18,6 +18,9 @@ LOG_SIZE: Final = "1m"
 
 SMALLEST_CPU: Final = 0.01
 
+_START = f"import sys; sys.path.append('{MOUNT}/.autopipe'); import step; raise SystemExit(step.main())"
+"""Imported, the launcher is compiled by the first container alone; as a script, by each."""
+
 
 def container_request(
     *,
@@ -37,7 +40,7 @@ def container_request(
     return {
         "Image": image,
         # -I, -S: neither the image's PYTHONPATH nor its packages change the launcher; components have both.
-        "Entrypoint": ["python3", "-I", "-S", f"{MOUNT}/.autopipe/step.py"],
+        "Entrypoint": ["python3", "-I", "-S", "-c", _START],
         "Cmd": [task],
         "User": traits.user,
         "Env": [f"{name}={value}" for name, value in sorted(environ.items())],

@@ -211,6 +211,7 @@ class Bench:
     environ: dict[str, str] = field(default_factory=dict)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
+    media: list[str] = field(default_factory=list)
     tiny: str = ""  # what save-media is built on in the place of Python, for engines that lack the base image
 
     def component(self, name: str, files: Mapping[str, str | bytes] | None = None, **options: Any) -> Path:
@@ -233,6 +234,7 @@ class Bench:
     def plan(self) -> Plan:
         file = self.folder / "dag.yaml"
         system = {"name": "app", "components": self.names, "dependencies": [], "options": self.options}
+        system["input_media"] = self.media or None
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({"System": system}))
         return make_plan(parse_dag(file.read_text(), file))
@@ -248,10 +250,8 @@ class Bench:
         (folder / "Dockerfile").write_text(f"FROM {self.tiny}\nCMD true\n")
         return folder
 
-    def build(
-        self, environ: Mapping[str, str] | None = None, *, push: bool = False, rebuild: bool = False
-    ) -> dict[str, Image]:
-        return build_images(self.plan, self.folders, self.settings(environ), push=push, rebuild=rebuild)
+    def build(self, environ: Mapping[str, str] | None = None, *, push: bool = False, **more: bool) -> dict[str, Image]:
+        return build_images(self.plan, self.folders, self.settings(environ), push=push, **more)
 
     def find(self, environ: Mapping[str, str] | None = None, *, push: bool = False) -> dict[str, Image]:
         return find_images(self.plan, self.folders, self.settings(environ), push=push)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from src.errors import AutopipeError, ConfigError, ImageError
+from src.errors import AutopipeError, ConfigError, FetchError, ImageError
 from src.image import build, workshop
 from tests.integration.engines import BASE, BUSYBOX, Bench, Lines, docker, inspect, label, need, wait_until
 
@@ -304,6 +304,25 @@ def test_build_arguments_that_look_secret_are_warned_of(bench: Bench, lines: Lin
     (warning,) = lines.having("looks like a secret")
     assert "INDEX" in warning
     assert not lines.having("hunter2@")
+
+
+def test_the_media_travels_in_an_image_only_if_asked(bench: Bench, host: str) -> None:
+    bench.component("part")
+    clip = bench.folder / "my clip.mp4"
+    bench.media = [str(clip)]
+    keys = set()
+    for content in ("1", "2"):
+        clip.write_text(content)
+        image = bench.build({"MEDIA_TRANSPORT": "image"}, carry_media=True)["save-media"]
+        assert run_in(host, image.id, "cat", "/media/my_clip.mp4") == content
+        keys.add(image.key)
+    for plain in (bench.build(carry_media=True), bench.build({"MEDIA_TRANSPORT": "image"})):
+        assert plain["save-media"].key not in keys
+        assert run_in(host, plain["save-media"].id, "sh", "-c", "ls /media") == ""
+    assert len(keys) == 2
+    clip.unlink()
+    with pytest.raises(FetchError, match=r"my clip\.mp4"):
+        bench.build({"MEDIA_TRANSPORT": "image"}, carry_media=True)
 
 
 def test_wrong_platforms_are_told(bench: Bench, host: str) -> None:

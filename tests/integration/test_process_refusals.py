@@ -42,12 +42,6 @@ def alike_once_plain(project: Project) -> None:
     project.media(name="a_b.txt")
 
 
-def without_program(project: Project) -> None:
-    component_file(project, "c").mkdir()
-    component_file(project, "c/data.bin").touch()
-    project.write("abc")
-
-
 def listen(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         here = Path.cwd()
