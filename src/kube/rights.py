@@ -46,8 +46,9 @@ RIGHTS: Final = (
     Right(verb="watch", resource="pods", purpose="waiting for the helper pod"),
     Right(verb="delete", resource="pods", purpose="removing the pods of a run, which hold its volume"),
     Right(verb="get", resource="pods/proxy", purpose="downloads", instead=_EXEC),
-    Right(verb="create", resource="pods/proxy", purpose="requests to the helper pod", instead=_EXEC),
-    Right(verb="update", resource="pods/proxy", purpose="uploads", instead=_EXEC),
+    Right(verb="create", resource="pods/proxy", purpose="uploads", instead=_EXEC),
+    # A WebSocket is asked for with GET; Kubernetes 1.35 wants the right to create as well.
+    Right(verb="get", resource="pods/exec", purpose="file transfer without pods/proxy", instead="pods/proxy is used"),
     Right(
         verb="create", resource="pods/exec", purpose="file transfer without pods/proxy", instead="pods/proxy is used"
     ),
@@ -94,6 +95,6 @@ def no_way(missing: Sequence[Right]) -> list[Right]:
     """Return the missing rights without which no run is possible; pure."""
     names = {str(right) for right in missing}
     fatal = [right for right in missing if not right.instead]
-    if "create pods/exec" in names and any(right.resource == "pods/proxy" for right in missing):
+    if {"get pods/exec", "create pods/exec"} & names and any(right.resource == "pods/proxy" for right in missing):
         fatal += [right for right in missing if right.resource in ("pods/proxy", "pods/exec")]
     return fatal
