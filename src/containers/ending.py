@@ -71,6 +71,12 @@ def end_of_state(state: Mapping[str, Any] | None, tail: Sequence[str], memory: i
     if state.get("OOMKilled"):
         limit = f" ({memory / (1 << 20):g} MiB)" if memory else ""
         return _failed(f"its container ran out of memory{limit}", "raise its option `memory`", status, tail)
+    if any("No module named 'step'" in line for line in tail):
+        return _failed(
+            "its container sees another folder in the place of the run's",
+            "give a folder that the engine shares with this machine, such as one in your home: --output DIR",
+            status,
+        )
     if any("Read-only file system" in line or "Permission denied" in line for line in tail):
         return _failed(
             "its container cannot write to the run's folder",

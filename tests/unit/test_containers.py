@@ -114,6 +114,7 @@ def test_the_journal_has_the_last_word() -> None:
         ({"ExitCode": 137, "OOMKilled": True}, [], "ran out of memory (64 MiB)", "`memory`", 137),
         ({"ExitCode": 137}, [], "killed by SIGKILL", "somebody killed it", 137),
         ({"ExitCode": 1}, ["x", "OSError: Read-only file system: 'y'"], "cannot write to the run's", "--output", 1),
+        ({"ExitCode": 1}, ["ModuleNotFoundError: No module named 'step'"], "sees another folder", "--output", 1),
         ({"ExitCode": 1}, ["PermissionError: [Errno 13] Permission denied"], "cannot write to the", "--output", 1),
         ({"ExitCode": 1}, ["exec /usr/bin/python3: exec format error"], "another kind of processor", "PLATFORM", None),
         ({"ExitCode": 0}, [], "exited with status 0 before the launcher", "tries again", 0),
