@@ -233,7 +233,7 @@ class Bench:
     @property
     def plan(self) -> Plan:
         file = self.folder / "dag.yaml"
-        system = {"name": "app", "components": self.names, "dependencies": [], "options": self.options}
+        system: dict[str, Any] = {"name": "app", "components": self.names, "dependencies": [], "options": self.options}
         system["input_media"] = self.media or None
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({"System": system}))
