@@ -19,10 +19,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from src.kube.claim import ClaimSpec, create_claim, delete_claim
-from src.kube.cluster import Cluster, open_cluster
+from src.kube.cluster import Cluster
 from src.kube.door import TOKEN
 from src.kube.download import Wanted, download
 from src.kube.helper import Helper, open_helper
+from src.kube.kubeconfig import open_cluster
 from src.kube.labels import Origin, claim_name
 from src.kube.pod import CONTAINER, PORT, HelperSpec
 from src.kube.upload import Sending, upload

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from src.errors import AutopipeError, ImageError
 from src.finding import Finding, finding_of
 from src.kube.api import Api
-from src.kube.cluster import Cluster, open_cluster
+from src.kube.cluster import Cluster
+from src.kube.kubeconfig import open_cluster
 from src.kube.load import context_name, load_command
 from src.kube.pull_check import try_pull
 from src.kube.refusal import ApiError

@@ -10,8 +10,9 @@ from pathlib import Path
 from src.dag import Dag
 from src.errors import AutopipeError
 from src.kube.api import Api
-from src.kube.cluster import Cluster, open_cluster
+from src.kube.cluster import Cluster
 from src.kube.ending import end_run
+from src.kube.kubeconfig import open_cluster
 from src.kube.labels import label_value, origin_of
 from src.kube.leftovers import Leftover, list_leftovers, remove
 from src.kube.server import read_server

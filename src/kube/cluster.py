@@ -1,33 +1,24 @@
-"""The cluster as the user's kubeconfig, or the pod that we run in, leads to it; the door to the kubernetes package."""
+"""The API server with the user's credentials: plain documents there and back, and things watched as they change."""
 
-import contextlib
 import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from src.errors import ConfigError, RunError
+from src.kube.cut import CutError, unreachable
 from src.kube.patience import Stop, StoppedError
 from src.kube.refusal import PASSING, ApiError, explain_refusal
-from src.settings import Settings
 from src.step import Record
 
 log = logging.getLogger("autopipe")
 T = TypeVar("T")
 
 CONNECT, READ = 10.0, 60.0  # seconds
-CONNECTIONS = 16
 AT_FIRST, LATER = 5.0, 120.0
 """Seconds to try for, when a server has never answered (its address may be wrong), and when it has."""
-IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-
-
-class CutError(RunError):
-    """No whole answer came from the API server, or one that another attempt may not meet."""
 
 
 class Cluster:
@@ -253,73 +244,3 @@ class Cluster:
 
 
 _NOUNS = {"pods": "pod", "persistentvolumeclaims": "claim"}
-
-
-def open_cluster(settings: Settings, stop: Stop | None = None) -> Cluster:
-    """Return the cluster that KUBECONFIG and KUBE_CONTEXT say, or the one that we run in.
-
-    Nothing is sent yet. Raises ConfigError when there is no such configuration or context.
-    """
-    import warnings
-
-    import urllib3
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package's own, about itself
-        from kubernetes import client, config  # noqa: TID251  # this is the door
-    configuration = client.Configuration()
-    configuration.connection_pool_maxsize = CONNECTIONS
-    if settings.kubeconfig or Path("~/.kube/config").expanduser().exists():
-        _load_kubeconfig(config, settings, configuration)
-    elif IN_CLUSTER.exists():
-        config.load_incluster_config(configuration)
-    else:
-        raise ConfigError(
-            "no cluster is set up on this machine: there is no kubeconfig",
-            hint="set KUBECONFIG to the file that your cluster's administrator gave you",
-        )
-    if not configuration.verify_ssl:
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it was switched off in the kubeconfig
-    return Cluster(client.ApiClient(configuration), settings.kube_namespace, stop)
-
-
-def _load_kubeconfig(config: Any, settings: Settings, configuration: Any) -> None:
-    import yaml  # noqa: TID251  # its errors pass through the package
-
-    place = settings.kubeconfig or "~/.kube/config"
-    path = place if ":" in place else str(Path(place).expanduser())
-    broken = (config.ConfigException, yaml.YAMLError, OSError, TypeError, KeyError, ValueError)
-    try:
-        config.load_kube_config(path, context=settings.kube_context, client_configuration=configuration)
-    except broken as error:
-        hint = "correct KUBECONFIG; `kubectl get pods` must work with it"
-        with contextlib.suppress(*broken):
-            names = ", ".join(str(one["name"]) for one in config.list_kube_config_contexts(path)[0][:10])
-            hint = f"set KUBE_CONTEXT to one of its contexts: {names}"
-        raise ConfigError(
-            f"the kubeconfig {place} cannot be used: {' '.join(str(error).split())}", hint=hint
-        ) from error
-
-
-def unreachable(error: Exception, host: str) -> CutError:
-    """Make the error for an exception of urllib3 on the way to the API server."""
-    import urllib3
-
-    text = str(getattr(error, "reason", None) or error)
-    if isinstance(error, urllib3.exceptions.SSLError) and "CERTIFICATE" in text.upper():
-        return CutError(
-            f"the certificate of the API server {host} is not to be trusted: {_last_words(text)}",
-            hint="fetch the cluster's kubeconfig again: it names the CA",
-        )
-    if isinstance(error, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError):
-        return CutError(
-            f"the API server {host} cannot be reached: {_last_words(text)}",
-            hint="is the cluster up, and a VPN needed? `kubectl get pods` must work; KUBE_CONTEXT says which is used",
-        )
-    return CutError(
-        f"the connection to the API server {host} was lost: {_last_words(text)}", hint="give the same command again"
-    )
-
-
-def _last_words(text: str) -> str:
-    return text.rpartition(": ")[2].strip("'\")( ") or "no reason given"

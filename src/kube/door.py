@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from src.errors import RunError
-from src.kube.cluster import Cluster, CutError, unreachable
+from src.kube.cluster import Cluster
+from src.kube.cut import CutError, unreachable
 from src.kube.pod import PORT
 from src.kube.refusal import PASSING, explain_refusal, read_status
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from src.errors import OutputError
-from src.kube.cluster import CutError
+from src.kube.cut import CutError
 from src.kube.door import Door, Reply
 from src.kube.helper import Helper
 from src.kube.lines import RefusedError, raise_refused

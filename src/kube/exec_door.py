@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from src.kube.cluster import Cluster, CutError
+from src.kube.cluster import Cluster
+from src.kube.cut import CutError
 from src.kube.door import NO_HEADERS, OURS, SILENCE, TOKEN, NotAllowedError, PodLostError, Reply, lower_names
 from src.kube.pod import CONTAINER
 from src.kube.refusal import explain_refusal

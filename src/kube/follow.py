@@ -10,7 +10,7 @@ from typing import Protocol
 from src.errors import RunError
 from src.kube.answers import NotFoundError
 from src.kube.api import Api
-from src.kube.cluster import CutError
+from src.kube.cut import CutError
 from src.kube.journals import FOLDER, Journals
 from src.kube.patience import Stop, StoppedError
 from src.kube.runs import RunState

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from src.errors import AutopipeError, RunError
-from src.kube.cluster import Cluster, CutError
+from src.kube.cluster import Cluster
+from src.kube.cut import CutError
 from src.kube.door import Door, NotAllowedError, PodLostError, ProxyDoor
 from src.kube.exec_door import ExecDoor
 from src.kube.labels import helper_name

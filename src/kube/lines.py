@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from src.errors import RunError
-from src.kube.cluster import CutError
+from src.kube.cut import CutError
 from src.kube.door import SILENCE, Door, Reply
 from src.step import Record
 

@@ -36,7 +36,7 @@ def environments(plan: Plan, folders: Mapping[str, Path], settings: Settings, *,
 
 def check_settings(plan: Plan, settings: Settings) -> None:
     """Raise ConfigError for what a run could not begin with, before anything is made; nothing is asked."""
-    from src.kube.cluster import open_cluster
+    from src.kube.kubeconfig import open_cluster
     from src.kube.pipeline import MANY, task_names
     from src.kube.server import read_server
 
@@ -139,8 +139,8 @@ def _tidy(errand: "Errand") -> None:
 @contextlib.contextmanager
 def _open_job(errand: "Errand", cancel: Cancel) -> "Iterator[Job]":
     from src.kube.api import Api
-    from src.kube.cluster import open_cluster
     from src.kube.job import Job
+    from src.kube.kubeconfig import open_cluster
     from src.kube.server import read_server
 
     cluster = open_cluster(errand.settings, cancel)

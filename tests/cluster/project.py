@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src.kube.cluster import Cluster, open_cluster
+from src.kube.cluster import Cluster
+from src.kube.kubeconfig import open_cluster
 from src.kube.labels import DAG, Origin
 from src.settings import load_settings
 from tests.cluster.standin import NAMESPACE, StandIn, variable

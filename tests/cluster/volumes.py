@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from src.kube.claim import CLAIMS, ClaimSpec, claim_body, delete_claim
-from src.kube.cluster import Cluster, open_cluster
+from src.kube.cluster import Cluster
+from src.kube.kubeconfig import open_cluster
 from src.kube.labels import Origin, claim_name
 from src.kube.pod import HelperSpec, pod_body
 from src.settings import load_settings

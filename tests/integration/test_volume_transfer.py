@@ -12,7 +12,7 @@ import pytest
 
 from src.errors import ConfigError, OutputError
 from src.kube import streams
-from src.kube.cluster import CutError
+from src.kube.cut import CutError
 from src.kube.download import Wanted, download
 from src.kube.lines import RefusedError
 from src.kube.streams import BUNDLE_BYTES, PIECE, STREAMS, pieces_of

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from src.kube.cluster import CutError
+from src.kube.cut import CutError
 from src.kube.door import NO_HEADERS, SILENCE, TOKEN, Door, Reply, lower_names
 from src.kube.helper import Helper
 from src.kube.lines import call

@@ -11,9 +11,11 @@ import pytest
 import urllib3
 
 from src.errors import ConfigError, RunError
-from src.kube import cluster as module
-from src.kube.cluster import Cluster, CutError, open_cluster
+from src.kube import cut, kubeconfig
+from src.kube.cluster import Cluster
+from src.kube.cut import CutError
 from src.kube.doubts import Doubts
+from src.kube.kubeconfig import open_cluster
 from src.kube.patience import StoppedError
 from src.kube.refusal import ApiError, explain_refusal
 from src.settings import load_settings
@@ -312,7 +314,7 @@ def test_a_kubeconfig_that_cannot_be_used_is_a_config_error(tmp_path: Path, cont
 
 def test_without_any_configuration_there_is_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(module, "IN_CLUSTER", tmp_path / "none")
+    monkeypatch.setattr(kubeconfig, "IN_CLUSTER", tmp_path / "none")
     with pytest.raises(ConfigError, match="there is no kubeconfig"):
         open_cluster(settings_of(tmp_path))
 
@@ -327,7 +329,7 @@ def test_without_any_configuration_there_is_no_cluster(tmp_path: Path, monkeypat
     ],
 )
 def test_a_server_that_cannot_be_spoken_to_is_told(error: Exception, message: str) -> None:
-    found = module.unreachable(error, "https://api")
+    found = cut.unreachable(error, "https://api")
     assert message in found.message
     assert isinstance(found, RunError)
     assert found.hint

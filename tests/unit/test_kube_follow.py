@@ -9,7 +9,7 @@ import pytest
 from src.errors import RunError
 from src.kube import follow
 from src.kube.answers import NotFoundError
-from src.kube.cluster import CutError
+from src.kube.cut import CutError
 from src.kube.follow import Follower, GoneError, StuckError, TimeoutRunError
 from src.kube.journals import Journals
 from src.kube.patience import StoppedError
