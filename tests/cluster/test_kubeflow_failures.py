@@ -106,6 +106,19 @@ def test_a_place_that_no_node_has_is_told_before_anything_runs(server: StandIn, 
     assert server.asked("POST", "/runs") == []
 
 
+def test_an_image_without_python_is_told_with_what_it_needs(server: StandIn, make_project: MakeProject) -> None:
+    project = make_project(server)
+    project.steps({"a": SPLIT, "bare": COPY}, [["a", "bare", 1]])
+    (project.folder / "components" / "bare" / "Dockerfile").write_text("FROM autopipe.test/busybox:1\nUSER 1000\n")
+
+    outcome = project.fail(5)
+
+    assert "python3" in outcome.err
+    assert "3.8 or newer" in outcome.err
+    (project.folder / "components" / "bare" / "Dockerfile").unlink()
+    assert project.succeed().ran == {"bare": 2}
+
+
 def test_more_memory_than_there_is_ends_a_step_with_the_reason(server: StandIn, make_project: MakeProject) -> None:
     project = make_project(server)
     eat = 'python3 -c \'print(len(bytearray(200 << 20)))\'; cp "$2" "$4.txt"'

@@ -12,22 +12,27 @@ from tests.support import check_error
 
 DAG = ({"a": SPLIT, "b": 'sleep 10; cp "$2" "$4.txt"'}, [["a", "b", 1]])
 DONE = {"a": 1, "b": 2}
+FAULTS: list[dict[str, object]] = [
+    {"kind": "status", "status": 503, "count": 6},
+    {"kind": "reset", "count": 3},
+    {"kind": "html", "count": 3},
+    {"kind": "lost-reply", "count": 1, "method": "POST"},
+]
+MORE_FAULTS: list[dict[str, object]] = [
+    {"kind": "status", "status": 502, "count": 3, "method": "GET"},
+    {"kind": "truncate", "count": 2},
+    {"kind": "status", "status": 401, "count": 2},
+    {"kind": "slow", "seconds": 8, "count": 2},
+]
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"kind": "status", "status": 503, "count": 6},
-        {"kind": "status", "status": 502, "count": 3, "method": "GET"},
-        {"kind": "reset", "count": 3},
-        {"kind": "html", "count": 3},
-        {"kind": "truncate", "count": 2},
-        {"kind": "status", "status": 401, "count": 2},
-        {"kind": "lost-reply", "count": 1, "method": "POST"},
-        {"kind": "slow", "seconds": 8, "count": 2},
-    ],
-    ids=lambda fault: "-".join(str(fault[word]) for word in ("kind", "status") if word in fault),
-)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "fault" in metafunc.fixturenames:
+        faults = [*FAULTS, *(MORE_FAULTS if metafunc.config.getoption("--full") else [])]
+        names = ["-".join(str(one[word]) for word in ("kind", "status") if word in one) for one in faults]
+        metafunc.parametrize("fault", faults, ids=names)
+
+
 def test_a_server_that_fails_for_a_while_does_no_harm(
     server: StandIn, make_project: MakeProject, fault: dict[str, object]
 ) -> None:

@@ -176,3 +176,32 @@ def has_media(image: str) -> bool:
         "/component",
     ]
     return subprocess.run(search, capture_output=True).returncode == 0
+
+
+def test_the_check_finds_all_well_or_says_what_is_not(server: StandIn, make_project: MakeProject) -> None:
+    project = make_project(server)
+    project.steps(*DAG)
+    well = project.run("--check")
+    assert well.status == 0, well.err
+    assert "all that a run needs in namespace team-1" in well.out
+
+    wrong = make_project(server, STORAGE_CLASS="no-such-class", DEX_USERNAME="user1@example.com", DEX_PASSWORD="wrong")
+    wrong.steps(*DAG)
+    outcome = wrong.run("--check")
+
+    assert outcome.status == 5
+    assert "wrong user name or password" in outcome.out
+    assert "there is no no-such-class" in outcome.out
+
+
+def test_the_check_of_a_user_with_few_rights_says_what_is_done_without_them(
+    server: StandIn, make_project: MakeProject
+) -> None:
+    project = make_project(server, KUBECONFIG=variable("AUTOPIPE_KUBECONFIG_PODS_ONLY"))
+    project.steps(*DAG)
+
+    outcome = project.run("--check")
+
+    assert outcome.status == 0, outcome.err
+    assert "no right to get pods/proxy, create pods/proxy" in outcome.out
+    assert "pods/exec" in outcome.out
