@@ -58,7 +58,7 @@ def run(
         raise ImageError(f"the image of {missing[0]} is not there any more", hint="give the same command again")
     with (
         open_engine(settings) as client,
-        hold_images(plan.dag, [image.key for image in images.values()], settings),
+        hold_images(plan.dag, [image.key for image in images.values()], settings, run=run.folder),
         cancelled_by_signals() as cancel,
     ):
         traits = read_traits(client.info(), os.getuid(), os.getgid())
