@@ -70,19 +70,19 @@ class Dock:
         if not pending:  # the launcher's bookkeeping needs no container
             return launcher.run_task(self._run.folder, self._document, task, cancel=self._cancel, notify=notify)
         notify({"event": "start", "kept": len(kept), "pending": pending})
-        journal = GrowingJournal(launcher.journal_path(self._run.folder, task))
-        container = Container(self._name(task), journal, kept, notify)
+        journal = launcher.journal_path(self._run.folder, task)
+        container = Container(self._name(task), GrowingJournal(journal), kept, notify)
         log_path = self._run.folder / PRIVATE / "logs" / f"{self._document['tasks'][task]['step']}.log"
         try:
             with self._watch.following(container, log_path), self._removed(container.name):
-                end = self._run_container(container.name, task, journal)
+                end = self._run_container(container, task)
         except RefusedError as error:
             end = self._end_of_refusal(str(error))
         except SilentError as error:
             self.lost = f"the Docker engine went away: {error}"
             self._cancel.set()
             end = engine_lost(self.lost)
-        return self._conclude(task, end, journal.records)
+        return self._conclude(task, end, container.records)
 
     def _divide(self, task: str) -> tuple[set[str], int]:
         """Return the keys of what a task has done already, and how many invocations are left."""
@@ -92,8 +92,8 @@ class Dock:
             return set(), 0
         return {record["key"] for record in kept}, len(pending)
 
-    def _run_container(self, name: str, task: str, journal: GrowingJournal) -> Record:
-        step = self._document["tasks"][task]["step"]
+    def _run_container(self, container: Container, task: str) -> Record:
+        name, step = container.name, self._document["tasks"][task]["step"]
         request = container_request(
             image=self._images[step],
             volume=self._run.folder,
@@ -109,19 +109,21 @@ class Dock:
         self._calls.start(name)
         while True:
             self._calls.wait(name)
-            journal.read()
-            end = end_of_journal(journal.records, cancelled=self._cancel.is_set())
+            end = self._told_end(container)
             if end:
                 return end
             state = self._calls.state(name)
             if state is None or not state.get("Running"):
                 break
             self._cancel.wait(LOOK)  # the engine was restarted, and it runs on
-        journal.read()
-        end = end_of_journal(journal.records, cancelled=self._cancel.is_set())
+        end = self._told_end(container)
         if self._cancel.is_set():
             return end or interrupted()
         return end or end_of_state(state, self._calls.tail(name), self._options[step].memory)
+
+    def _told_end(self, container: Container) -> Record | None:
+        container.tell()
+        return end_of_journal(container.records, cancelled=self._cancel.is_set())
 
     def _end_of_refusal(self, text: str) -> Record:
         if any(sign in text.lower() for sign in _UNSEEN) and str(self._run.folder) in text:

@@ -33,6 +33,11 @@ class Container:
         self._kill_at: float | None = None
         self._ask_at = 0.0
 
+    @property
+    def records(self) -> list[Record]:
+        """All that the launcher has written since its start, as far as it was told."""
+        return self._journal.records
+
     def tell(self) -> None:
         """Pass on which invocations have ended since the last time."""
         with self._lock:
