@@ -26,7 +26,7 @@ def test_a_dag_runs_to_its_outputs_on_every_server(each_server: StandIn, make_pr
 
 def test_the_same_command_again_runs_nothing(server: StandIn, make_project: MakeProject) -> None:
     project = make_project(server)
-    project.steps(CHAIN, EDGES)
+    project.steps(CHAIN, EDGES, {"c": {"join": True}})
     first = project.succeed()
     server.order("reset")
 
