@@ -95,11 +95,11 @@ class Crew:
             self._progress.end(task, {"state": launcher.step_state(one["state"] for one in known)}, files=files, ran=0)
             return True
         end = self._execute(task, lambda record: self._progress.advance(task, record))
-        store.keep(folder, task, run_id=self._run.id)
         records = launcher.last_attempt(launcher.read_journal(launcher.journal_path(folder, task)))
+        ran = [record for record in records if record.get("run") == self._run.id]  # the others came from the store
+        store.keep(folder, task, ran)
         files = sum(len(record.get("outputs", ())) for record in records)
-        ran = sum(record.get("run") == self._run.id for record in records)
-        self._progress.end(task, end, files=files, ran=ran)
+        self._progress.end(task, end, files=files, ran=len(ran))
         return bool(end["state"] != "failed")
 
 

@@ -548,20 +548,24 @@ def link_tree(source: Path, target: Path) -> None:
 
     Small files are copies, but for programs: what a component adds to one must not reach its other invocations.
     """
+    _lay_folder(source.resolve(), target)
+
+
+def _lay_folder(source: Path, target: Path) -> None:
     target.mkdir()
     with os.scandir(str(source)) as entries:
         for entry in entries:
             if entry.name in NEVER:
                 continue
             if entry.is_dir(follow_symlinks=False):
-                link_tree(Path(entry.path), target / entry.name)
+                _lay_folder(source / entry.name, target / entry.name)
+                continue
+            path = (source / entry.name).resolve() if entry.is_symlink() else source / entry.name
+            if path.suffix != ".py" and path.is_file() and path.stat().st_size <= SMALL:
+                shutil.copyfile(str(path), str(target / entry.name))
+                shutil.copymode(str(path), str(target / entry.name))
             else:
-                path = Path(entry.path).resolve()
-                if path.suffix != ".py" and path.is_file() and path.stat().st_size <= SMALL:
-                    shutil.copyfile(str(path), str(target / entry.name))
-                    shutil.copymode(str(path), str(target / entry.name))
-                else:
-                    (target / entry.name).symlink_to(path)
+                (target / entry.name).symlink_to(path)
 
 
 # --- Processes -----------------------------------------------------------------------------------------------------
@@ -767,6 +771,26 @@ def _open_pidfd(pid: int) -> int:
 # --- A task --------------------------------------------------------------------------------------------------------
 
 
+_PRIVATE = ("in", "out", "home", "tmp")
+
+
+def _make_work(work: Path) -> None:
+    try:
+        work.mkdir(parents=True)
+    except FileExistsError:  # left by a launcher that was killed
+        remove_tree(work)
+        work.mkdir()
+    for name in _PRIVATE:
+        (work / name).mkdir()
+
+
+def _remove_work(work: Path) -> None:
+    for name in _PRIVATE:  # most are empty, and are removed fastest like this
+        with contextlib.suppress(OSError):
+            (work / name).rmdir()
+    remove_tree(work)
+
+
 class Launcher:
     """Runs one task; see run_task for the arguments."""
 
@@ -928,10 +952,8 @@ class Launcher:
 
     def _attempt(self, invocation: Invocation, attempt: int, log: Any, tail: Tail, several: bool) -> List[Record]:
         work = self.volume / WORK / (f"{invocation.key[:16]}-{attempt}")
-        remove_tree(work)  # left by a launcher that was killed
         try:
-            for name in ("", "in", "out", "home", "tmp"):
-                (work / name).mkdir(parents=not name)
+            _make_work(work)
             link_tree(self.component, work / "cwd")
             source = self._place_inputs(invocation, work / "in")
             command = [*self._command(), "-i", str(source), "-o", str(work / "out" / invocation.name)]
@@ -943,7 +965,7 @@ class Launcher:
             name = "" if error.filename is None else f": {error.filename}"
             raise StepError(f"{error.strerror or error}{name}", _room(self.volume), retry=False) from error
         finally:
-            remove_tree(work)
+            _remove_work(work)
 
     def _place_inputs(self, invocation: Invocation, folder: Path) -> Path:
         link = not self.spec["copy_input"]
@@ -1084,8 +1106,8 @@ def _memory_kills() -> int:
     """Return how many processes the kernel has ended here because a limit of memory was reached."""
     # The control group of a container, version 2 or 1; elsewhere there is mostly no such file.
     for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
-        with contextlib.suppress(OSError):
-            match = re.search(r"^oom_kill ([0-9]+)$", Path(path).read_text(), re.MULTILINE)
+        with contextlib.suppress(OSError), Path(path).open("rb", buffering=0) as file:
+            match = re.search(rb"^oom_kill ([0-9]+)$", file.read(4096) or b"", re.MULTILINE)
             if match:
                 return int(match.group(1))
     return 0

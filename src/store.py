@@ -10,6 +10,7 @@ entry says. Entries are complete or absent, so several runs may share a store wi
 """
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -70,13 +71,10 @@ class Store:
                 outputs.append(launcher.file_entry(made / entry["name"], sums))
             (made / "record.json").write_text(json.dumps({**record, "outputs": outputs}))
             place.parent.mkdir(parents=True, exist_ok=True)
-            self._exchange(made, place)
-
-    def _exchange(self, made: Path, place: Path) -> None:
-        with contextlib.suppress(FileNotFoundError), self.temporary() as old:
-            place.rename(old / "old")  # broken, or to be made fresh
-        with contextlib.suppress(FileExistsError):
-            made.rename(place)  # another run of the same name may have been first, with the same content
+            if not _move(made, place):
+                with contextlib.suppress(FileNotFoundError), self.temporary() as old:
+                    place.rename(old / "old")  # broken, or to be made fresh
+                _move(made, place)  # else another run of the same name was first, with the same content
 
     @contextlib.contextmanager
     def temporary(self) -> Iterator[Path]:
@@ -158,17 +156,25 @@ class Store:
             outputs.append(laid)
         return {**record, "outputs": outputs}
 
-    def keep(self, volume: Path, task: str, *, run_id: str | None = None) -> None:
+    def keep(self, volume: Path, task: str, records: Iterable[Record] | None = None) -> None:
         """Take over what a task's journal says is done and is intact on the volume.
 
-        run_id: take what that run has run only, since the rest came from here.
+        records: those of the journal that may be new, where it was read already.
         """
         folder = volume / task.partition("@")[0]
-        for record in launcher.read_journal(launcher.journal_path(volume, task)):
-            if record["event"] != "invocation" or record["state"] == "failed":
-                continue
-            if run_id in (None, record["run"]) and _is_whole(record, folder):
+        for record in launcher.read_journal(launcher.journal_path(volume, task)) if records is None else records:
+            if record["event"] == "invocation" and record["state"] != "failed" and _is_whole(record, folder):
                 self.put(record, folder)
+
+
+def _move(made: Path, place: Path) -> bool:
+    try:
+        made.rename(place)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
 
 
 def _fit_together(records: list[Record], spec: Record) -> bool:

@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import shutil
+import stat
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -94,16 +95,24 @@ def _copy_component(spec: Record, source: Path, volume: Path, cache_dir: Path) -
     for path in component_files(source):
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_symlink() or path.stat().st_size < LARGE:
-            shutil.copy2(path, copy, follow_symlinks=False)
-        else:
-            copy.symlink_to(path)
+        _copy_file(path, copy)
     with SumMemory(cache_dir) as memory:
         if component_sum(spec["step"], source, memory) != spec["component"]:
             raise StepError(
                 f"its component {source} was changed after the run had started", "give the same command again"
             )
     return target
+
+
+def _copy_file(path: Path, copy: Path) -> None:
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        copy.symlink_to(path.readlink())
+    elif status.st_size < LARGE:
+        copy.write_bytes(path.read_bytes())
+        copy.chmod(stat.S_IMODE(status.st_mode))
+    else:
+        copy.symlink_to(path)
 
 
 def _warn_of_packages(folders: Mapping[str, Path]) -> None:
