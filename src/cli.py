@@ -1,11 +1,10 @@
 """Options, logging and the one boundary where errors become messages and exit statuses."""
 
 import argparse
-import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -120,9 +119,10 @@ def run_program(program: Callable[[Request], None], parser: argparse.ArgumentPar
         sys.stdout.reconfigure(errors="backslashreplace")
     set_up_logging(verbose=args.verbose, quiet=args.quiet)
     from src.errors import AutopipeError, Interrupted
+    from src.signals import on_ending_signals, raise_interrupted
 
     try:
-        with _signals_raise():
+        with on_ending_signals(raise_interrupted):
             if getattr(args, "clean", False):
                 _clean(args)
             elif getattr(args, "check", False):
@@ -222,25 +222,6 @@ def set_up_logging(*, verbose: bool, quiet: bool) -> None:
     log.handlers[:] = [handler]
     log.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
     log.propagate = False
-
-
-@contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the program as Ctrl-C does, through every open context."""
-    import signal
-
-    from src.errors import Interrupted
-
-    def handle(number: int, frame: object) -> None:
-        del frame
-        raise Interrupted(number)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _show(error: "AutopipeError") -> None:

@@ -3,17 +3,16 @@
 import contextlib
 import functools
 import queue
-import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from graphlib import TopologicalSorter
-from types import FrameType
 
 from src import step as launcher
 from src.errors import Interrupted, RunError
 from src.plan import Plan
 from src.progress import Progress
 from src.record import Run
+from src.signals import on_ending_signals
 from src.step import Cancel, Record
 
 Notify = Callable[[Record], None]
@@ -120,21 +119,16 @@ def cancelled_by_signals() -> Iterator[Cancel]:
     cancel = Cancel()
     received: list[int] = []
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        del frame
+    def stop(number: int) -> None:
         received.append(number)
         cancel.set()
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, handle) for number in numbers}
     try:
-        yield cancel
+        with on_ending_signals(stop):
+            yield cancel
     except RunError as error:
         if received:  # it came of being told to stop
             raise Interrupted(received[0]) from error
         raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if received:
         raise Interrupted(received[0])

@@ -25,6 +25,7 @@ from src.progress import count, follow
 from src.record import PRIVATE, Run, close_folder, open_run, point_latest, step_records, write_record, write_text
 from src.recovery import recover_runs
 from src.settings import ROOT, Settings
+from src.signals import signals_held
 from src.step import SAVE_MEDIA
 from src.store import open_store
 from src.sums import SumMemory
@@ -66,17 +67,17 @@ def run_pipeline(
         **_origin(dag, settings),
     }
     with open_run(plan, output, store, tuple(media), facts) as run, follow(live=live) as progress:
-        with before_work(run.folder):
-            document = plan_document(
-                plan,
-                run_id=run.id,
-                keys=keys,
-                sums=sums,
-                media=stage(media, store, run.folder / PRIVATE / "media"),
-                parallel=None,
-            )
-            write_text(run.folder / PRIVATE / "plan.json", json.dumps(document))
         try:
+            with before_work(run.folder):
+                document = plan_document(
+                    plan,
+                    run_id=run.id,
+                    keys=keys,
+                    sums=sums,
+                    media=stage(media, store, run.folder / PRIVATE / "media"),
+                    parallel=None,
+                )
+                write_text(run.folder / PRIVATE / "plan.json", json.dumps(document))
             load_target(target).run(run, plan, document, folders, settings, progress)
             steps = _records(run, plan, sums)
             _check(run, steps)
@@ -148,10 +149,11 @@ def _state_after(error: AutopipeError) -> str:
 
 
 def _close(run: Run, state: str, steps: list[dict[str, Any]]) -> None:
-    """Write the run's last record and tidy its folder."""
+    """Write the run's last record and tidy its folder, which a signal does not leave half done."""
     try:
-        write_record(run, state, steps)
-        close_folder(run.folder)
+        with signals_held():
+            write_record(run, state, steps)
+            close_folder(run.folder)
     except OSError as error:
         raise OutputError(
             f"the run's folder {run.folder} cannot be completed: {error.strerror}"
