@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Sequence
 
 from src.cli import (
-    Request,
     add_build_options,
     add_check_option,
     add_clean_option,
@@ -13,13 +12,17 @@ from src.cli import (
     run_program,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from src.request import Request
+
 DESCRIPTION = "Carry media through the graph of components that a DAG file describes."
 STATUSES = """exit status: 0 done, outputs verified; 2 arguments, DAG file or settings; 3 media or components not here;
 4 image or environment not made; 5 a step or the cluster failed; 6 outputs not brought here; 75 running already;
 130, 143 interrupted; 1 a bug of ours. The same command again goes on where the last one ended."""
 
 
-def run(request: Request) -> None:
+def run(request: "Request") -> None:
     """Save the media, download the components, make what they run in, run the pipeline."""
     import logging
 

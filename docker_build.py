@@ -4,8 +4,9 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
-from src.cli import Request, add_build_options, add_common_options, add_target_option, run_program
+from src.cli import add_build_options, add_common_options, add_target_option, run_program
 from src.dag import Dag
+from src.request import Request
 from src.settings import Settings
 
 

@@ -5,30 +5,16 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
 
-if TYPE_CHECKING:  # --help shall not wait for what only a run needs
-    from src.dag import Dag
+TYPE_CHECKING = False  # as typing has it, which --help shall not wait for: nor for anything else that only a run needs
+if TYPE_CHECKING:
+    from typing import TextIO
+
     from src.errors import AutopipeError
-    from src.settings import Settings
+    from src.request import Request
 
 BUG = "this is a bug of the tool: please report it with the lines above, at the project's page"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What was asked for on the command line."""
-
-    dag: "Dag"
-    settings: "Settings"
-    output: Path
-    target: str
-    fresh: bool
-    rebuild: bool
-    dry_run: bool
-    live: bool  # there is a terminal that lines can be redrawn on
 
 
 def add_common_options(parser: argparse.ArgumentParser, *, optional_dag: bool = False) -> None:
@@ -109,7 +95,9 @@ def add_media_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_program(program: Callable[[Request], None], parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+def run_program(
+    program: "Callable[[Request], None]", parser: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> int:
     """Parse argv, run the program, print at most one error with its hint; return the exit status."""
     _open_closed_streams()
     args = parser.parse_args(argv)
@@ -169,10 +157,11 @@ def _clean(args: argparse.Namespace) -> None:
         clean_up(request.settings, request.dag, request.output)
 
 
-def _make_request(args: argparse.Namespace) -> Request:
+def _make_request(args: argparse.Namespace) -> "Request":
     from dataclasses import replace
 
     from src.dag import load_dag
+    from src.request import Request
     from src.settings import load_settings
 
     settings = replace(
@@ -209,11 +198,11 @@ def set_up_logging(*, verbose: bool, quiet: bool) -> None:
     class Handler(logging.StreamHandler):  # type: ignore[type-arg]
         # While bars are shown, sys.stderr puts lines above them: it is looked up for each line.
         @property
-        def stream(self) -> TextIO:
+        def stream(self) -> "TextIO":
             return sys.stderr
 
         @stream.setter
-        def stream(self, value: TextIO) -> None:
+        def stream(self, value: "TextIO") -> None:
             del value
 
     log = logging.getLogger("autopipe")

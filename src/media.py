@@ -16,10 +16,11 @@ from typing import Any
 if __name__ == "__main__":  # run alone, Python puts this folder on the path; what is imported lies in its parent
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from src.cli import Request, add_common_options, add_media_options, run_program
+from src.cli import add_common_options, add_media_options, run_program
 from src.errors import FetchError, before_work
 from src.lock import lock_dag
 from src.media_files import find_media
+from src.request import Request
 from src.step import CHUNK, clone, content_of, is_intact, reflink, sha256_of
 from src.store import Store, open_store
 

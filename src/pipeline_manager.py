@@ -14,7 +14,7 @@ if __name__ == "__main__":  # run alone, Python puts this folder on the path; wh
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from src import step as launcher
-from src.cli import Request, add_common_options, add_run_options, run_program
+from src.cli import add_common_options, add_run_options, run_program
 from src.components import component_sum, locate_components
 from src.dag import Dag
 from src.errors import AutopipeError, Detached, FetchError, OutputError, RunError, before_work
@@ -24,6 +24,7 @@ from src.plan import Plan, make_plan, plan_document, step_key
 from src.progress import count, follow
 from src.record import PRIVATE, Run, close_folder, open_run, point_latest, step_records, write_record, write_text
 from src.recovery import recover_runs
+from src.request import Request
 from src.settings import ROOT, Settings
 from src.signals import signals_held
 from src.step import SAVE_MEDIA

@@ -4,12 +4,12 @@ import sys
 from collections.abc import Mapping
 
 from src import step as launcher
-from src.cli import Request
 from src.lock import dag_folder
 from src.media import saved_media
 from src.pipeline_manager import component_sums, find_folders, step_keys
 from src.plan import Step, make_plan, plan_document
 from src.progress import count
+from src.request import Request
 from src.step import SAVE_MEDIA, Input, Record
 from src.store import Store, open_store
 from src.targets import choose_target, load_target

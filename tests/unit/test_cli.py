@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from src import errors
-from src.cli import BUG, Request, add_common_options, add_run_options, run_program, set_up_logging
+from src.cli import BUG, add_common_options, add_run_options, run_program, set_up_logging
 from src.errors import AutopipeError, Interrupted, before_work
 from src.progress import LiveProgress, Progress, count, follow
+from src.request import Request
 
 log = logging.getLogger("autopipe")
 
