@@ -320,8 +320,8 @@ def test_images_for_another_platform(bench: Bench, registry: Registry, tmp_path:
         with pytest.raises(ImageError, match="s390x"):
             bench.build({"REGISTRY": registry.host, "IMAGE_PLATFORM": "linux/s390x"}, push=True)
     finally:
-        for image in set(docker(host, "images", "--quiet", "--no-trunc", f"{registry.host}/multi").split()):
-            docker(host, "rmi", "--force", image)
+        for pulled in set(docker(host, "images", "--quiet", "--no-trunc", f"{registry.host}/multi").split()):
+            docker(host, "rmi", "--force", pulled)
 
 
 # --- Registries that go away ---
