@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from src import environments
-from tests.integration.test_launcher_script import PYTHONS
+from tests.integration.test_process_launcher import PYTHONS
 from tests.support import Project, make_wheel
 
 IMPORT = "import thing\nopen(OUT, 'w').write(thing.VERSION)"

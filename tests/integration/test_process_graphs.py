@@ -230,7 +230,7 @@ def check_graph(graph: Graph, expected: Mapping[str, Expected]) -> None:
 
 def test_each_step_gets_exactly_its_parents_files(full: bool) -> None:
     @hypothesis.settings(
-        max_examples=400 if full else 16,
+        max_examples=400 if full else 10,
         deadline=None,
         database=None,
         derandomize=not full,

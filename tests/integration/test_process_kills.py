@@ -126,7 +126,7 @@ def run_undisturbed(project: Project) -> tuple[dict[str, str], int]:
 def test_kill_at_any_act(sample: Project, full: bool) -> None:
     right, acts = run_undisturbed(sample)
     assert len(right) > 25
-    for number in sorted(random.Random(SEED).sample(range(1, acts + 1), 60 if full else 6)):
+    for number in sorted(random.Random(SEED).sample(range(1, acts + 1), 60 if full else 4)):
         sample.output = sample.folder / f"out put.{number}"
         with start_to_kill(sample, number, signal.SIGKILL) as process:
             process.communicate()
@@ -137,7 +137,7 @@ def test_kill_at_any_act(sample: Project, full: bool) -> None:
 def test_kill_at_any_moment(sample: Project, full: bool) -> None:
     right, _ = run_undisturbed(sample)
     clock = random.Random(SEED)
-    for number in range(50 if full else 5):
+    for number in range(50 if full else 4):
         sample.output = sample.folder / f"out put.{number}"
         with sample.start(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
@@ -161,7 +161,7 @@ def test_kill_twice(sample: Project) -> None:
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_at_any_act_ends_the_run_in_order(sample: Project, full: bool, signal_number: int) -> None:
     right, acts = run_undisturbed(sample)
-    for number in sorted(random.Random(SEED + signal_number).sample(range(1, acts + 1), 60 if full else 5)):
+    for number in sorted(random.Random(SEED + signal_number).sample(range(1, acts + 1), 60 if full else 3)):
         sample.output = sample.folder / f"out put.{number}"
         with start_to_kill(sample, number, signal_number) as process:
             _, err = process.communicate()
@@ -184,7 +184,7 @@ def test_a_signal_at_any_act_ends_the_run_in_order(sample: Project, full: bool, 
 def test_a_kill_among_many_files_costs_those_in_flight_and_a_new_file_one(
     project: Project, tmp_path: Path, full: bool
 ) -> None:
-    count, last = (1000, 900) if full else (60, 54)
+    count, last = (1000, 900) if full else (40, 36)
     for number in range(count):
         project.media(str(number), f"{number:04}.txt")
     project.component(

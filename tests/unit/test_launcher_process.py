@@ -28,18 +28,23 @@ def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Child:
-    """A child of sh, with what it printed."""
+    """A child of sh, with what it printed; where its script writes to $READY, it has come so far."""
 
     def __init__(self, script: str, mark: str = "unit-test/none") -> None:
         self.mark, self.printed, self.cancel = mark, b"", Cancel()
+        reader, writer = os.pipe()
         self.popen = subprocess.Popen(
             ["sh", "-c", script],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "AUTOPIPE_MARK": mark},
+            env={**os.environ, "AUTOPIPE_MARK": mark, "READY": f"/dev/fd/{writer}"},
+            pass_fds=[writer],
         )
+        os.close(writer)
+        with os.fdopen(reader, "rb") as file:
+            self.ready = file.readline() if "$READY" in script else b""
         self.process = Process(self.popen, self.take, self.cancel)
 
     def take(self, chunk: bytes) -> None:
@@ -62,24 +67,26 @@ class TestProcess:
         assert child.printed == b"".join(b"%d\n" % number for number in range(1, 20001)) + b"error\n"
 
     def test_one_that_closes_its_output_is_followed_to_its_end(self, tmp_path: Path) -> None:
-        child = Child(f"exec > /dev/null 2>&1; sleep 0.3; echo end > {tmp_path}/end; exit 4")
+        os.mkfifo(tmp_path / "go")
+        child = Child(f"exec > /dev/null 2>&1; read -r _ < {tmp_path}/go; echo end > {tmp_path}/end; exit 4")
+        threading.Timer(0.3, (tmp_path / "go").write_text, ["go\n"]).start()
         assert child.follow()
         assert child.popen.returncode == 4
         assert (tmp_path / "end").exists()
 
     def test_one_that_takes_too_long_is_ended(self) -> None:
-        child = Child("echo begun; exec sleep 1000")
+        child = Child("echo begun; echo > $READY; exec sleep 1000")
         assert child.follow(0.3) is False
         assert child.popen.returncode == -signal.SIGTERM
         assert child.printed == b"begun\n"
 
     def test_one_that_ignores_sigterm_is_killed(self) -> None:
-        child = Child("trap '' TERM; while :; do sleep 1000; done")
+        child = Child("trap '' TERM; echo > $READY; while :; do sleep 1000; done")
         assert child.follow(0.3) is False
         assert child.popen.returncode == -signal.SIGKILL
 
     def test_one_that_ends_well_when_asked_to_is_late_all_the_same(self) -> None:
-        child = Child("trap 'exit 0' TERM; sleep 1000 & wait")
+        child = Child("trap 'exit 0' TERM; echo > $READY; sleep 1000 & wait")
         assert child.follow(0.3) is False
 
     def test_what_it_left_in_its_group_is_ended_and_not_waited_for(self) -> None:
@@ -87,8 +94,10 @@ class TestProcess:
         assert child.follow()
         assert has_ended(int(child.printed))
 
-    def test_what_left_its_group_with_the_output_is_ended(self) -> None:
-        child = Child("setsid sh -c 'echo $$; exec sleep 1000' & read -r _ < /dev/null; sleep 0.3", "unit-test/setsid")
+    def test_what_left_its_group_with_the_output_is_ended(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "go")
+        script = f"setsid sh -c 'echo $$; echo > {tmp_path}/go; exec sleep 1000' & read -r _ < {tmp_path}/go"
+        child = Child(script, "unit-test/setsid")
         assert child.follow()
         assert has_ended(int(child.printed))
 
