@@ -17,6 +17,7 @@ import contextlib
 import hashlib
 import json
 import os
+import queue
 import re
 import select
 import shutil
@@ -575,22 +576,28 @@ class Cancel:
     """Tells every running invocation to stop; may be set from any thread or from a signal handler."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._asked = False
+        # Not an Event: its lock is for ever taken where a second signal comes while the first one's handler sets it.
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._groups: Dict[int, int] = {}
 
     def set(self) -> None:
         """Ask: no invocation starts any more, and SIGTERM goes to each process group."""
-        self._event.set()
+        self._asked = True
+        self._bell.put(None)
         for group in list(self._groups):
             _signal_group(group, signal.SIGTERM)
 
     def is_set(self) -> bool:
         """Say whether it was asked."""
-        return self._event.is_set()
+        return self._asked
 
     def wait(self, seconds: float) -> bool:
         """Wait at most that long; return whether it was asked."""
-        return self._event.wait(seconds)
+        with contextlib.suppress(queue.Empty):
+            self._bell.get(timeout=seconds)
+            self._bell.put(None)  # for the others that wait
+        return self._asked
 
     @contextlib.contextmanager
     def watch(self, group: int) -> Iterator[None]:
@@ -874,7 +881,7 @@ class Launcher:
                 path.unlink()
 
     def _perform_all(self, pending: List[Invocation], journal: Journal) -> List[Record]:
-        queue = collections.deque(pending)
+        left = collections.deque(pending)
         records: List[Record] = []
         several = len(pending) > 1
         log_path = self.volume / ".autopipe" / "logs" / (self.step + ".log")
@@ -882,7 +889,7 @@ class Launcher:
         def work() -> None:
             while not self.failed.is_set() and not self.cancel.is_set():
                 try:
-                    invocation = queue.popleft()
+                    invocation = left.popleft()
                 except IndexError:
                     return
                 record = self._perform(invocation, log, several)
