@@ -53,7 +53,7 @@ def run(request: "Request") -> None:
         build_images(dag, settings, target, rebuild=request.rebuild)
         log.info("4. pipeline manager")
         result = run_pipeline(dag, settings, target, output=request.output, fresh=request.fresh, live=request.live)
-        print_result(result)
+        print_result(result, as_json=request.json)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -38,7 +38,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a whole run."""
     add_target_option(parser)
     add_media_options(parser)
-    parser.add_argument("--dry-run", action="store_true", help="print what would be done; touch nothing")
+    printed = parser.add_mutually_exclusive_group()
+    printed.add_argument("--dry-run", action="store_true", help="print what would be done; touch nothing")
+    printed.add_argument(
+        "--json", action="store_true", help="print the results as JSON: folder, steps, states, outputs"
+    )
     parser.add_argument("--fresh", action="store_true", help="start from nothing, whatever earlier runs left")
     parser.add_argument(
         "--detach", action="store_true", help="kubeflow: do not wait; the same command without it brings the outputs"
@@ -187,6 +191,7 @@ def _make_request(args: argparse.Namespace) -> "Request":
         fresh=getattr(args, "fresh", False),
         rebuild=getattr(args, "rebuild", False),
         dry_run=getattr(args, "dry_run", False),
+        json=getattr(args, "json", False),
         live=sys.stderr.isatty() and not quiet and os.environ.get("TERM") != "dumb",
     )
 

@@ -89,7 +89,25 @@ def find_images(
     """
     with _surroundings(settings, push=push) as around:
         wanted = _survey(plan, folders, settings, around, push=push, carry_media=carry_media)
-        return _find(wanted, settings, around, push=push)
+        return _find(wanted, settings, around, push=push, rename=False)
+
+
+def use_images(
+    plan: Plan,
+    folders: Mapping[str, Path],
+    settings: Settings,
+    *,
+    push: bool,
+    carry_media: bool = False,
+) -> dict[str, Image]:
+    """Return the image of each step; they were made a moment ago. Raises ImageError when one has gone since."""
+    with _surroundings(settings, push=push) as around:
+        wanted = _survey(plan, folders, settings, around, push=push, carry_media=carry_media)
+        found = _find(wanted, settings, around, push=push, rename=True)
+    missing = [step.name for step in plan.steps if step.name not in found]
+    if missing:
+        raise ImageError(f"the image of {missing[0]} is not there any more", hint="give the same command again")
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +150,8 @@ def _survey(
 
 
 def _find(
-    wanted: list[Wanted], settings: Settings, around: _Surroundings, *, push: bool, rename: bool = False
+    wanted: list[Wanted], settings: Settings, around: _Surroundings, *, push: bool, rename: bool
 ) -> dict[str, Image]:
-    """Return the images that are there; rename: those in the engine get the names that they shall have."""
     if push:
         digests = find_in_registry(wanted, around.lookup)
         return {name: _image(one, None, digests[name]) for one in wanted if (name := one.recipe.component) in digests}

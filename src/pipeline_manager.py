@@ -60,7 +60,7 @@ def run_pipeline(
     media = save_media(dag.media, store)
     folders = find_folders(dag, settings)
     sums = component_sums(folders, settings)
-    keys = step_keys(plan, sums, load_target(target).environments(plan, folders, settings, make=True))
+    keys = step_keys(plan, sums, _environments(plan, folders, settings, target))
     facts = {
         "dag": dag.name,
         "file": str(dag.path),
@@ -93,6 +93,15 @@ def run_pipeline(
         folder=run.folder,
         steps=tuple((step["step"], step["state"], tuple(_names(step))) for step in steps),
     )
+
+
+def _environments(plan: Plan, folders: Mapping[str, Path], settings: Settings, target: str) -> dict[str, str]:
+    """Return the id of what runs each component: stage 3 has made it, unless this stage is run alone."""
+    module = load_target(target)
+    found = module.environments(plan, folders, settings, make=False)
+    if all(step.name in found for step in plan.steps):
+        return found
+    return module.environments(plan, folders, settings, make=True)
 
 
 def find_folders(dag: Dag, settings: Settings) -> dict[str, Path]:
@@ -216,20 +225,23 @@ def manage(request: Request) -> None:
     """Run the pipeline and print where its outputs are; the media is saved on the way."""
     target, _ = choose_target(request.target, request.settings, fetched=request.dag.repository is not None)
     with lock_dag(request.dag, request.output):
-        print_result(
-            run_pipeline(
-                request.dag,
-                request.settings,
-                target,
-                output=request.output,
-                fresh=request.fresh,
-                live=request.live,
-            )
+        result = run_pipeline(
+            request.dag,
+            request.settings,
+            target,
+            output=request.output,
+            fresh=request.fresh,
+            live=request.live,
         )
+        print_result(result, as_json=request.json)
 
 
-def print_result(result: Result) -> None:
-    """Print the run's folder and a line a step on stdout."""
+def print_result(result: Result, *, as_json: bool) -> None:
+    """Print the run's folder and a line a step on stdout, or one JSON object."""
+    if as_json:
+        steps = [{"step": step, "state": state, "outputs": list(names)} for step, state, names in result.steps]
+        sys.stdout.write(json.dumps({"folder": str(result.folder), "steps": steps}, indent=2) + "\n")
+        return
     width = max(len(step) for step, _, _ in result.steps)
     lines = [str(result.folder)]
     for step, state, names in result.steps:

@@ -7,7 +7,7 @@ from src import step as launcher
 from src.lock import dag_folder
 from src.media import saved_media
 from src.pipeline_manager import component_sums, find_folders, step_keys
-from src.plan import Step, make_plan, plan_document
+from src.plan import Plan, Step, make_plan, plan_document
 from src.progress import count
 from src.request import Request
 from src.step import SAVE_MEDIA, Input, Record
@@ -25,7 +25,11 @@ def show_plan(request: Request) -> None:
     environments = load_target(target).environments(plan, folders, request.settings, make=False)
     keys = step_keys(plan, sums, environments)
     media = saved_media(request.dag.media, store)
-    lines = [f"target: {target} ({reason})", f"output: {dag_folder(request.dag, request.output)}"]
+    lines = [
+        f"target: {target} ({reason})",
+        f"output: {dag_folder(request.dag, request.output)}",
+        _tell_environments(plan, environments, target, rebuild=request.rebuild),
+    ]
     document = plan_document(
         plan,
         run_id="",
@@ -48,6 +52,14 @@ def show_plan(request: Request) -> None:
         sys.stdout.write(f"---\n{preview(plan, folders, request.settings)}")
 
 
+def _tell_environments(plan: Plan, environments: Mapping[str, str], target: str, *, rebuild: bool) -> str:
+    """Return a line on what steps run in: for how many it is there, and for which it would be made."""
+    what, rebuild = ("environments", False) if target == "process" else ("images", rebuild)
+    made = [step.name for step in plan.steps if rebuild or step.name not in environments]
+    there = f"{len(plan.steps) - len(made)} of {len(plan.steps)} there"
+    return f"{what}: {there}" + (f", to be made: {', '.join(made)}" if made else "")
+
+
 def _foresee(
     step: Step,
     document: Record,
@@ -58,7 +70,7 @@ def _foresee(
 ) -> tuple[list[Input] | None, str]:
     """Return a step's outputs, where the store has them all, and a word on what would be done."""
     if step.name not in keys:
-        return None, "runs (its environment is not made yet)"
+        return None, "runs (what it runs in is not made yet)"
     inputs: list[Input] = []
     if step.name == SAVE_MEDIA:
         if media is None:

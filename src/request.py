@@ -18,4 +18,5 @@ class Request:
     fresh: bool
     rebuild: bool
     dry_run: bool
+    json: bool  # results are printed for a program to read
     live: bool  # there is a terminal that lines can be redrawn on

@@ -19,7 +19,7 @@ from src.dag import Options
 from src.engine import find_engine, open_engine
 from src.errors import ConfigError, ImageError, RunError
 from src.image.usage import hold_images
-from src.images import Image, build_images, find_images
+from src.images import Image, build_images, find_images, use_images
 from src.plan import Plan
 from src.progress import Progress, count
 from src.record import PRIVATE, Run
@@ -52,10 +52,7 @@ def run(
     run: Run, plan: Plan, document: Record, folders: Mapping[str, Path], settings: Settings, progress: Progress
 ) -> None:
     """Run every task in a container of its own, as soon as its parents are complete; see Target."""
-    images = find_images(plan, folders, settings, push=False)
-    missing = [step.name for step in plan.steps if step.name not in images]
-    if missing:
-        raise ImageError(f"the image of {missing[0]} is not there any more", hint="give the same command again")
+    images = use_images(plan, folders, settings, push=False)
     with (
         open_engine(settings) as client,
         hold_images(plan.dag, [image.key for image in images.values()], settings, run=run.folder),

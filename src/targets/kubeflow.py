@@ -91,14 +91,14 @@ def run(
 ) -> None:
     """Run every step on the cluster; see Target."""
     from src.image.usage import hold_images
-    from src.images import build_images
+    from src.images import use_images
     from src.kube.errand import Errand
     from src.kube.load import loads_images
 
     stored = lay_all(run.store, document, run.folder)
     if stored:
         log.info("the results of all steps are here already: nothing to run on the cluster")
-    images = build_images(plan, folders, settings, push=not loads_images(settings), carry_media=True)
+    images = use_images(plan, folders, settings, push=not loads_images(settings), carry_media=True)
     errand = Errand(
         run=run,
         plan=plan,

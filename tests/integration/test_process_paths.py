@@ -218,7 +218,21 @@ def test_a_preview_touches_nothing_and_tells_what_would_be_done(project: Project
     assert "reused" in shown["a"]
     assert "runs 1 of 1" in shown["b"]
     assert "runs where the outputs of b are new" in shown["c"]
-    assert all("reused" in line for line in project.succeed().out.splitlines() if "(from" in line)
+    project.succeed()
+    shown = {line.split()[1]: line for line in project.succeed("--dry-run").out.splitlines() if "(from" in line}
+    assert len(shown) == 4
+    assert all("reused" in line for line in shown.values())
+
+
+def test_a_preview_tells_which_environments_would_be_made(project: Project) -> None:
+    project.media()
+    project.component("a", files={"requirements.txt": "a-package-that-no-test-installs"})
+    project.write("a")
+    before = tree(project.folder)
+    lines = project.succeed("--dry-run").out.splitlines()
+    assert lines[2] == "environments: 1 of 2 there, to be made: a"
+    assert "not made yet" in lines[4]
+    assert tree(project.folder) == before
 
 
 def test_a_preview_says_that_what_was_skipped_must_run_once_it_must_be_there(project: Project, later: None) -> None:
@@ -231,6 +245,19 @@ def test_a_preview_says_that_what_was_skipped_must_run_once_it_must_be_there(pro
 
 
 # --- The command line ---
+
+
+def test_results_for_a_program_to_read(project: Project) -> None:
+    project.media()
+    project.component("a", 'cp "$in" "$out.txt"; cp "$in" "$out-2.txt"')
+    project.write("a")
+    plain = project.succeed()
+    shown = json.loads(project.succeed("--json").out)
+    assert shown["steps"] == [
+        {"step": "save-media", "state": "done", "outputs": ["clip.mp4"]},
+        {"step": "a", "state": "done", "outputs": ["a-2.txt", "a.txt"]},
+    ]
+    assert contents(Path(shown["folder"]) / "a") == contents(plain.folder / "a")
 
 
 def test_quiet_and_verbose(project: Project) -> None:

@@ -73,6 +73,19 @@ def test_shards_share_the_files(anywhere: TargetProject) -> None:
     assert steps_of(folder)["a"]["ran"] == 7
 
 
+def test_a_preview_tells_what_there_is_to_run_in(anywhere: TargetProject) -> None:
+    anywhere.media()
+    anywhere.component("a")
+    anywhere.write(["a"])
+    anywhere.succeed()
+    assert "2 of 2 there" in anywhere.execute("--dry-run").out
+    if anywhere.target == "docker":
+        (anywhere.folder / "components" / "a" / "more").write_text("x")
+        lines = anywhere.execute("--dry-run", "--rebuild").out.splitlines()
+        assert lines[2] == "images: 0 of 2 there, to be made: save-media, a"
+        assert anywhere.execute("--dry-run").out.splitlines()[2] == "images: 1 of 2 there, to be made: a"
+
+
 def test_only_what_changed_is_run_again(anywhere: TargetProject) -> None:
     anywhere.media("1", "one.txt")
     anywhere.media("2", "two.txt")
