@@ -40,9 +40,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_media_options(parser)
     printed = parser.add_mutually_exclusive_group()
     printed.add_argument("--dry-run", action="store_true", help="print what would be done; touch nothing")
-    printed.add_argument(
-        "--json", action="store_true", help="print the results as JSON: folder, steps, states, outputs"
-    )
+    printed.add_argument("--json", action="store_true", help="print results as JSON: folder, steps, states, outputs")
     parser.add_argument("--fresh", action="store_true", help="start from nothing, whatever earlier runs left")
     parser.add_argument(
         "--detach", action="store_true", help="kubeflow: do not wait; the same command without it brings the outputs"

@@ -109,7 +109,7 @@ sys.addaudithook(guard.audit)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     guard.on, guard.refused = item.path.is_relative_to(UNIT), []
     try:
         return (yield)
@@ -119,7 +119,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    result = yield
+    # Off again before the teardown: after the last test it ends what tests of other folders share.
+    guard.on = item.path.is_relative_to(UNIT)
+    try:
+        result = yield
+    finally:
+        guard.on = False
     if guard.refused:  # the refusal was swallowed, or raised in another thread
         pytest.fail(f"a unit test must not reach outside: {', '.join(guard.refused)}", pytrace=False)
     return result
