@@ -1,6 +1,7 @@
 """What all tests share: the guard of the unit tests, a home of their own, and projects made of small components."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,7 +133,13 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Give all tests a home, a cache and settings of their own; no installer of theirs asks an index."""
+    """Give all tests a home, a cache and settings of their own; no installer of theirs asks an index.
+
+    What started the tests in the background (nohup, &) may ignore signals, and so would all that they start.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     home, real = tmp_path_factory.mktemp("home"), Path.home()
     with pytest.MonkeyPatch.context() as patch:
         if "PYENV_ROOT" not in os.environ and (real / ".pyenv").is_dir():
