@@ -1,4 +1,4 @@
-"""A run whose every result is in the store already: nothing has to be run, on whatever target."""
+"""What a run would make and is in the store already; where that is all, nothing has to be run, on any target."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,20 +8,24 @@ from src.step import SAVE_MEDIA, Input, Record
 from src.store import Store
 
 
-def all_stored(store: Store, document: Record) -> bool:
-    """Say whether the store has the results of all tasks of a plan; touches nothing."""
+def find_stored(store: Store, document: Record) -> tuple[dict[str, list[Record]], bool]:
+    """Return the records that the store has of each step, and whether these are all of the plan's; touches nothing.
+
+    Where some inputs of a step are not made yet, it is looked for with those that are known.
+    """
+    found: dict[str, list[Record]] = {}
     outputs: dict[str, list[Input]] = {}
+    whole = True
     for step, tasks in document["steps"].items():
         inputs = _inputs_of(document["tasks"][tasks[0]], document, outputs, store)
-        records: list[Record] = []
-        for task in tasks:
-            for one in launcher.choose_invocations(document["tasks"][task], inputs):
-                record = store.find(one.key)
-                if record is None:
-                    return False
-                records.append(record)
-        outputs[step] = store.inputs(step, records)
-    return True
+        invocations = [one for task in tasks for one in launcher.choose_invocations(document["tasks"][task], inputs)]
+        found[step] = [record for one in invocations if (record := store.find(one.key))]
+        whole = whole and len(found[step]) == len(invocations)
+        if step == SAVE_MEDIA:  # what it will write is known
+            outputs[step] = [Input(step, one.path, one.entry) for one in inputs]
+        else:
+            outputs[step] = store.inputs(step, found[step])
+    return found, whole
 
 
 def _inputs_of(spec: Record, document: Record, outputs: Mapping[str, Sequence[Input]], store: Store) -> list[Input]:
@@ -32,7 +36,8 @@ def _inputs_of(spec: Record, document: Record, outputs: Mapping[str, Sequence[In
 
 def lay_all(store: Store, document: Record, folder: Path) -> bool:
     """Lay the results of all tasks into a run's folder, with their journals; return whether all were there."""
-    if not all_stored(store, document):
+    _, whole = find_stored(store, document)
+    if not whole:
         return False
     for tasks in document["steps"].values():
         for task in tasks:

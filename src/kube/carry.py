@@ -1,43 +1,46 @@
 """Takes results that are here to a volume, so that the steps that made them have nothing to run there."""
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
-from src import step as launcher
 from src.kube.helper import Helper
 from src.kube.prepare import put_text
 from src.kube.tidings import STEPS, list_journals, read_journals, whole_records
 from src.kube.upload import Sending, upload
+from src.progress import count
 from src.step import SAVE_MEDIA, Record
+from src.store import Store
+from src.stored import find_stored
 
+log = logging.getLogger("autopipe")
 Records = dict[str, dict[str, Record]]
 """Invocations by their step and key."""
 
 
-def carry(helper: Helper, folder: Path, tasks: Iterable[str]) -> int:
-    """Take results that are here to the volume, outputs and journals; return how many invocations went.
+def carry(helper: Helper, store: Store, document: Record) -> int:
+    """Take what the store has of a plan to the volume, outputs and journals; return how many invocations went.
 
-    folder: a run's folder in which the store has laid them (Store.adopt), with the tasks' journals. What the volume
-    has is not taken there again, nor the media: save-media links it. No step may be at work on the volume.
+    What the volume has is not taken there again, nor the media: save-media links it. No step may be at work on the
+    volume. Raises what upload raises.
     """
-    found = _here(folder, [task for task in tasks if task != SAVE_MEDIA])
+    stored, _ = find_stored(store, document)
+    found = {step: _together(records) for step, records in stored.items() if step != SAVE_MEDIA and records}
     journals = _journals(helper, found)
     for step, keys in _there(helper, found, journals).items():
         for key in keys:
             found[step].pop(key, None)
-    files = {
-        f"{step}/{entry['name']}": Sending(
-            path=f"{step}/{entry['name']}",
-            source=folder / step / entry["name"],
-            size=entry["size"],
-            sha256=entry["sha256"],
+    files = [
+        Sending(
+            path=f"{step}/{item.entry['name']}",
+            source=item.path,
+            size=item.entry["size"],
+            sha256=item.entry["sha256"],
         )
         for step, records in found.items()
-        for record in records.values()
-        for entry in record["outputs"]
-    }
-    entries = upload(helper, list(files.values()))
+        for item in store.inputs(step, records.values())
+    ]
+    entries = upload(helper, files)
     for step, records in found.items():
         if records:
             moved = [_moved(record, step, entries) for record in records.values()]
@@ -46,16 +49,21 @@ def carry(helper: Helper, folder: Path, tasks: Iterable[str]) -> int:
             later = [one for one in journals.get(step, ()) if one.get("key") not in records]
             lines = [json.dumps(record) for record in (*moved, *later)]
             put_text(helper, f"{STEPS}/{step}.jsonl", "".join(f"{line}\n" for line in lines).encode())
-    return sum(len(records) for records in found.values())
+    taken = sum(len(records) for records in found.values())
+    if taken:
+        log.info("%s of earlier runs taken to the volume", count(taken, "result"))
+    return taken
 
 
-def _here(folder: Path, tasks: Iterable[str]) -> Records:
-    found: Records = {}
-    for task in tasks:
-        known = found.setdefault(task.partition("@")[0], {})
-        for record in launcher.read_journal(launcher.journal_path(folder, task)):
-            if record["event"] == "invocation" and record["state"] != "failed":
-                known[record["key"]] = record
+def _together(records: list[Record]) -> dict[str, Record]:
+    """Return records by key, without those that name a file of another: runs of other inputs may have made them."""
+    found: dict[str, Record] = {}
+    names: set[str] = set()
+    for record in records:
+        its = {entry["name"] for entry in record["outputs"]}
+        if names.isdisjoint(its):
+            found[record["key"]] = record
+            names |= its
     return found
 
 

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from src.images import Image
@@ -21,6 +22,7 @@ from src.progress import Progress
 from src.record import Run, write_text
 from src.settings import Settings
 from src.step import SAVE_MEDIA, Record
+from src.stored import find_stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,15 @@ class Errand:
         if self.settings.media_transport == "image":
             return None
         return {entry["name"]: self.run.store.media / entry["sha256"] for entry in self.document["media"]}
+
+    @cached_property
+    def files_here(self) -> dict[str, Path]:
+        """The files on this disk that may come from the volume too, by sha256, as they were before the run."""
+        store = self.run.store
+        stored, _ = find_stored(store, self.document)
+        outputs = [item for step, records in stored.items() for item in store.inputs(step, records)]
+        media = {entry["sha256"]: store.media / entry["sha256"] for entry in self.document["media"]}
+        return {**{item.entry["sha256"]: item.path for item in outputs}, **media}
 
     @property
     def media_size(self) -> int:

@@ -119,9 +119,8 @@ def take_over(helper: Helper, errand: Errand) -> None:
 
 
 def _home(errand: Errand, folder: Path | None = None) -> Home:
-    store = errand.run.store
-    known = {entry["sha256"]: store.media / entry["sha256"] for entry in errand.document["media"]}
-    return Home(folder=folder or errand.run.folder, scratch=store.folder / ARRIVING, known=known)
+    scratch = errand.run.store.folder / ARRIVING
+    return Home(folder=folder or errand.run.folder, scratch=scratch, known=errand.files_here)
 
 
 def _adopt(errand: Errand, state: ClusterRun) -> None:

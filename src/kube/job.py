@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 
 from src.errors import AutopipeError, Detached, OutputError
 from src.kube.api import Api
+from src.kube.carry import carry
 from src.kube.claim import create_claim, use_claim
 from src.kube.cluster import Cluster
 from src.kube.company import Company
@@ -128,6 +129,7 @@ class Job:
                     take_over(helper, errand)
                 where, pipeline = experiment.result(), compiled.result()  # before the media's long way
                 prepare(helper, errand.document_of(state), errand.media)
+                carry(helper, errand.run.store, errand.document)
                 helper.settle()
                 self._used = self._used or errand.media_size > LARGE
                 state = self._submit(state, pipeline, where)

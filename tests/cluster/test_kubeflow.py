@@ -35,3 +35,22 @@ def test_the_same_command_again_runs_nothing(server: StandIn, make_project: Make
     assert again.ran == {}
     assert server.asked() == []
     assert contents(again.folder / "c") == contents(first.folder / "c")
+
+
+def test_only_what_changed_is_run_again(server: StandIn, make_project: MakeProject) -> None:
+    # The first run's claim has gone: what it made is taken to the second one's.
+    project = make_project(server)
+    project.media("another\n", "another.txt")
+    project.steps(CHAIN, EDGES, {"c": {"join": True}})
+    first = project.succeed()
+    project.media("one more\n", "more.txt")
+    project.steps({**CHAIN, "c": 'cat "$2"/* | tr a-z A-Z > "$4.txt"'}, EDGES, {"c": {"join": True}})
+
+    again = project.succeed()
+
+    assert first.ran == {"a": 2, "b": 4, "c": 1}
+    assert again.ran == {"a": 1, "b": 2, "c": 1}
+    before = contents(first.folder / "b")
+    after = contents(again.folder / "b")
+    assert {name: after[name] for name in before} == before
+    assert contents(again.folder / "c") == {"c.txt": b"".join(after[name] for name in sorted(after)).upper()}

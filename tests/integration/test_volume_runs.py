@@ -297,16 +297,13 @@ def test_results_that_are_here_have_nothing_to_run_there(site: Site, tmp_path: P
     with run_server(tmp_path / "second" / "volume") as (port, _):
         other = Site(tmp_path / "second", port, run_id="run2")
         other.store.folder, other.store.media = site.store.folder, site.store.media
-        for task in other.document["tasks"]:
-            other.store.adopt(other.folder, _with_local_media(other), task)
-            launcher.run_task(other.folder, _with_local_media(other), task, component=_refuse)
         prepare(other.helper, other.document, other.media)
-        assert carry(other.helper, other.folder, list(other.document["tasks"])) == 2 + 1 + 5
+        assert carry(other.helper, other.store, other.document) == 2 + 1 + 5
         other.requests.clear()
-        assert carry(other.helper, other.folder, list(other.document["tasks"])) == 0  # it is there
+        assert carry(other.helper, other.store, other.document) == 0  # it is there
         assert not [one for one in other.requests if "/take" in one]
         (other.volume / "split/split_b_0.txt").unlink()  # lost on the volume: it is carried once more
-        assert carry(other.helper, other.folder, list(other.document["tasks"])) == 1
+        assert carry(other.helper, other.store, other.document) == 1
         other.run_task("save-media")
         before = dict(CODE)
         CODE.update(dict.fromkeys(CODE, "raise SystemExit('was run again')"))
@@ -316,18 +313,6 @@ def test_results_that_are_here_have_nothing_to_run_there(site: Site, tmp_path: P
         finally:
             CODE.update(before)
     assert other.outputs(other.volume) == site.outputs(site.volume)
-
-
-def _with_local_media(site: Site) -> dict[str, Any]:
-    for name, path in site.media.items():
-        target = site.folder / PRIVATE / "media" / name
-        if not target.exists():
-            target.hardlink_to(path)
-    return site.document
-
-
-def _refuse() -> Path:
-    raise launcher.StepError("nothing is to be run")
 
 
 def test_a_helper_that_asks_again_brings_all_over_a_bad_way(site: Site) -> None:

@@ -12,7 +12,7 @@ from src.plan import make_plan, plan_document
 from src.record import PRIVATE, prepare_volume
 from src.step import Record
 from src.store import Store
-from src.stored import all_stored, lay_all
+from src.stored import find_stored, lay_all
 
 COMMAND = ("sh", "-c", 'for n in 0 1; do cp "$2" "$4_$n"; done', "sh")
 OPTIONS = Options(command=COMMAND)
@@ -66,7 +66,7 @@ def test_a_run_is_laid_out_as_if_it_had_run(made: tuple[Store, list[dict[str, An
     folder, document = volume_of(tmp_path / "second"), document_of(media, run="second")
 
     os.link(tmp_path / "first" / PRIVATE / "media" / "clip", folder / PRIVATE / "media" / "clip")
-    assert all_stored(store, document)
+    assert find_stored(store, document)[1]
     assert lay_all(store, document, folder)
 
     assert sorted(path.name for path in (folder / "a").iterdir()) == ["a_0", "a_1"]
@@ -84,7 +84,7 @@ def test_what_is_not_there_as_a_whole_is_left_alone(made: tuple[Store, list[dict
     store, media = made
     folder, document = volume_of(tmp_path / "second"), document_of(media, run="second", key="other")
 
-    assert not all_stored(store, document)
+    assert not find_stored(store, document)[1]
     assert not lay_all(store, document, folder)
 
     assert not (folder / "a").exists()
@@ -98,9 +98,20 @@ def test_a_result_that_was_changed_in_the_store_is_none(
     record = next(path for path in store.folder.glob("objects/*/*/b_1_0"))
     record.unlink()
     record.write_text("edited")
-    assert not all_stored(store, document)
+    assert not find_stored(store, document)[1]
+
+
+def test_what_is_made_of_other_inputs_is_found(made: tuple[Store, list[dict[str, Any]]], tmp_path: Path) -> None:
+    store, media = made
+    next(store.folder.glob("objects/*/*/b_1_0")).unlink()
+    found, whole = find_stored(store, document_of(media, run="second"))
+    assert not whole
+    assert [len(found[step]) for step in ("save-media", "a", "b")] == [1, 1, 1]
+    (tmp_path / "new").write_text("new media")
+    found, _ = find_stored(store, document_of([launcher.file_entry(tmp_path / "new")], run="second"))
+    assert found == {"save-media": [], "a": [], "b": []}
 
 
 def test_a_fresh_run_takes_nothing(made: tuple[Store, list[dict[str, Any]]]) -> None:
     store, media = made
-    assert not all_stored(Store(store.folder, reuse=False), document_of(media, run="second"))
+    assert not find_stored(Store(store.folder, reuse=False), document_of(media, run="second"))[1]
