@@ -3,14 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
-from src.cli import (
-    add_build_options,
-    add_check_option,
-    add_clean_option,
-    add_common_options,
-    add_run_options,
-    run_program,
-)
+from src.cli import run_program
+from src.options import add_build_options, add_check_option, add_clean_option, add_common_options, add_run_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
-from src.cli import add_build_options, add_common_options, add_target_option, run_program
+from src.cli import run_program
 from src.dag import Dag
+from src.options import add_build_options, add_common_options, add_target_option
 from src.request import Request
 from src.settings import Settings
 
@@ -16,8 +17,8 @@ def build_images(dag: Dag, settings: Settings, target: str, *, rebuild: bool = F
     Raises ImageError when one cannot be made or pushed, FetchError when a component is not here, ConfigError before any
     work when it is not clear where images shall go.
     """
-    from src.pipeline_manager import find_folders
     from src.plan import make_plan
+    from src.sources import find_folders
     from src.targets import load_target
 
     folders = find_folders(dag, settings)

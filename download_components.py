@@ -5,9 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.cli import add_common_options, run_program
+from src.cli import run_program
 from src.components import locate_components
 from src.dag import Dag
+from src.options import add_common_options
 from src.request import Request
 from src.settings import Settings
 

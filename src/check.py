@@ -77,8 +77,8 @@ def _check_near(settings: Settings) -> Iterator[Finding]:
 def _known_image(dag: Dag | None, settings: Settings) -> str | None:
     """Return an image of the DAG's that is in the registry already, by its digest; None when there is none."""
     from src.images import find_images
-    from src.pipeline_manager import find_folders
     from src.plan import make_plan
+    from src.sources import find_folders
 
     if dag is None:
         return None

@@ -2,9 +2,9 @@
 
 from src.dag import Dag
 from src.media_files import find_media
-from src.pipeline_manager import component_sums, find_folders
 from src.plan import make_plan
 from src.settings import Settings
+from src.sources import component_sums, find_folders
 from src.targets import process
 
 

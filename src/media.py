@@ -1,27 +1,26 @@
 """Stage 1, save media: copies the media once into the store, where the first step finds it."""
 
 import argparse
-import errno
-import hashlib
 import json
 import logging
-import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":  # run alone, Python puts this folder on the path; what is imported lies in its parent
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from src.cli import add_common_options, add_media_options, run_program
+from src.cli import run_program
 from src.errors import FetchError, before_work
 from src.lock import lock_dag
+from src.media_copy import copy_in
 from src.media_files import find_media
+from src.options import add_common_options, add_media_options
 from src.request import Request
-from src.step import CHUNK, clone, content_of, is_intact, reflink, sha256_of
+from src.step import clone, content_of, is_intact
 from src.store import Store, open_store
 
 log = logging.getLogger("autopipe")
@@ -70,7 +69,7 @@ def _save(path: Path, name: str, store: Store, index: dict[str, Any]) -> dict[st
         log.info("%s is stored as %s: components split paths at blanks", path, name)
     started = time.time_ns()
     try:
-        sha256 = _copy_in(path, store)
+        sha256 = copy_in(path, store)
         copy = store.media / sha256
         content = content_of(copy, sha256)
     except OSError as error:
@@ -111,62 +110,6 @@ def _identity(path: Path) -> dict[str, int]:
         "inode": status.st_ino,
         "device": status.st_dev,
     }
-
-
-def _copy_in(path: Path, store: Store) -> str:
-    """Copy a file into the store, holes left as holes; return its sha256."""
-    digest = hashlib.sha256()
-    with store.temporary() as folder:
-        made = folder / "media"
-        copied = reflink(path, made)
-        with (made if copied else path).open("rb", buffering=0) as reader, made.open("ab", buffering=0) as writer:
-            size = os.fstat(reader.fileno()).st_size
-            for start, end, hole in _extents(reader.fileno(), size):
-                if hole:
-                    _add_zeros(digest, end - start)
-                    continue
-                reader.seek(start)
-                while start < end and (chunk := reader.read(min(CHUNK, end - start))):
-                    digest.update(chunk)
-                    if not copied:
-                        os.pwrite(writer.fileno(), chunk, start)
-                    start += len(chunk)
-            writer.truncate(size)
-        if made.stat().st_size != path.stat().st_size:
-            raise FetchError(f"the media {path} changed while it was read", hint="start when it is complete")
-        target = store.media / digest.hexdigest()
-        target.parent.mkdir(exist_ok=True)
-        if not target.is_file() or sha256_of(target) != digest.hexdigest():
-            made.replace(target)
-    return digest.hexdigest()
-
-
-def _extents(fd: int, size: int) -> Iterator[tuple[int, int, bool]]:
-    """Give (start, end, is it a hole) for the whole of a file."""
-    start = 0
-    while start < size:
-        try:
-            data = os.lseek(fd, start, os.SEEK_DATA)
-        except OSError as error:
-            # ENXIO: nothing but a hole is left; else the file system cannot tell, and all is data.
-            data = size if error.errno == errno.ENXIO else start
-        if data > start:
-            yield start, data, True
-        if data < size:
-            try:
-                hole = os.lseek(fd, data, os.SEEK_HOLE)
-            except OSError:
-                hole = size
-            yield data, hole, False
-            start = hole
-        else:
-            start = size
-
-
-def _add_zeros(digest: "hashlib._Hash", count: int) -> None:
-    zeros = memoryview(bytes(CHUNK))
-    for start in range(0, count, CHUNK):
-        digest.update(zeros[: min(CHUNK, count - start)])
 
 
 def _read_index(store: Store) -> dict[str, Any]:

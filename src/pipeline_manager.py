@@ -13,23 +13,21 @@ from typing import Any
 if __name__ == "__main__":  # run alone, Python puts this folder on the path; what is imported lies in its parent
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from src import step as launcher
-from src.cli import add_common_options, add_run_options, run_program
-from src.components import component_sum, locate_components
+from src.cli import run_program
+from src.closing import check_steps, close_run, state_after, verify_outputs
 from src.dag import Dag
-from src.errors import AutopipeError, Detached, FetchError, OutputError, RunError, before_work
+from src.errors import AutopipeError, OutputError, before_work
 from src.lock import dag_folder, lock_dag
 from src.media import save_media, stage
-from src.plan import Plan, make_plan, plan_document, step_key
-from src.progress import count, follow
-from src.record import PRIVATE, Run, close_folder, open_run, point_latest, step_records, write_record, write_text
+from src.options import add_common_options, add_run_options
+from src.plan import Plan, make_plan, plan_document
+from src.progress import follow
+from src.record import PRIVATE, Run, open_run, point_latest, step_records, write_text
 from src.recovery import recover_runs
 from src.request import Request
-from src.settings import ROOT, Settings
-from src.signals import signals_held
-from src.step import SAVE_MEDIA
+from src.settings import Settings
+from src.sources import component_sums, find_folders, origin_of, step_keys
 from src.store import open_store
-from src.sums import SumMemory
 from src.targets import choose_target, load_target
 
 log = logging.getLogger("autopipe")
@@ -65,7 +63,7 @@ def run_pipeline(
         "dag": dag.name,
         "file": str(dag.path),
         "target": target,
-        **_origin(dag, settings),
+        **origin_of(dag, settings),
     }
     with open_run(plan, output, store, tuple(media), facts) as run, follow(live=live) as progress:
         try:
@@ -81,13 +79,13 @@ def run_pipeline(
                 write_text(run.folder / PRIVATE / "plan.json", json.dumps(document))
             load_target(target).run(run, plan, document, folders, settings, progress)
             steps = _records(run, plan, sums)
-            _check(run, steps)
-            _verify(run, document)
+            check_steps(run, steps)
+            verify_outputs(run, document)
         except AutopipeError as error:
             with contextlib.suppress(OutputError):  # a disk that is full is told by the first who met it
-                _close(run, _state_after(error), _records(run, plan, sums))
+                close_run(run, state_after(error), _records(run, plan, sums))
             raise
-        _close(run, "done", steps)
+        close_run(run, "done", steps)
     point_latest(run)
     return Result(
         folder=run.folder,
@@ -104,109 +102,8 @@ def _environments(plan: Plan, folders: Mapping[str, Path], settings: Settings, t
     return module.environments(plan, folders, settings, make=True)
 
 
-def find_folders(dag: Dag, settings: Settings) -> dict[str, Path]:
-    """Return the folder of each step's component, save-media included; raises FetchError when one is not here."""
-    return {SAVE_MEDIA: ROOT / "src" / SAVE_MEDIA, **(_fetched(dag, settings) or locate_components(dag, settings, {}))}
-
-
-def _fetched(dag: Dag, settings: Settings) -> dict[str, Path]:
-    if not dag.repository:
-        return {}
-    from src.fetch import fetched_folders  # with all that Git needs, which runs without a repository need not wait for
-    from src.repository.url import clean_url
-
-    folders = fetched_folders(dag, settings)
-    if folders is None:
-        raise FetchError(
-            f"the components of {clean_url(dag.repository)} are not here yet",
-            hint=f"fetch them: python3 download_components.py -i {dag.path}",
-        )
-    return folders
-
-
-def _origin(dag: Dag, settings: Settings) -> dict[str, str | None]:
-    if not dag.repository:
-        return {"repository": None, "commit": None}
-    from src.fetch import fetched_commit
-    from src.repository.url import clean_url
-
-    return {"repository": clean_url(dag.repository), "commit": fetched_commit(dag, settings)}
-
-
-def component_sums(folders: Mapping[str, Path], settings: Settings) -> dict[str, str]:
-    """Return the sum of each component; see component_sum."""
-    with SumMemory(settings.cache_dir) as memory:
-        return {name: component_sum(name, folder, memory) for name, folder in folders.items()}
-
-
-def step_keys(plan: Plan, sums: Mapping[str, str], environments: Mapping[str, str]) -> dict[str, str]:
-    """Return the known part of each step's keys, for the steps whose environment is known."""
-    return {
-        step.name: step_key(sums[step.name], environments[step.name], step.options)
-        for step in plan.steps
-        if step.name in environments
-    }
-
-
 def _records(run: Run, plan: Plan, sums: Mapping[str, str]) -> list[dict[str, Any]]:
     return [{**step, "component": sums[step["step"]]} for step in step_records(run, plan)]
-
-
-def _state_after(error: AutopipeError) -> str:
-    if isinstance(error, Detached):
-        return "detached"
-    return "interrupted" if error.status > 128 else "failed"
-
-
-def _close(run: Run, state: str, steps: list[dict[str, Any]]) -> None:
-    """Write the run's last record and tidy its folder, which a signal does not leave half done."""
-    try:
-        with signals_held():
-            write_record(run, state, steps)
-            close_folder(run.folder)
-    except OSError as error:
-        raise OutputError(
-            f"the run's folder {run.folder} cannot be completed: {error.strerror}"
-            + (f": {error.filename}" if error.filename else ""),
-            hint="free some space, then give the same command again: nothing that was done is run again",
-        ) from error
-
-
-def _verify(run: Run, document: dict[str, Any]) -> None:
-    for step in document["steps"]:
-        try:
-            entries = launcher.step_outputs(run.folder, document, step)
-        except launcher.StepError as error:
-            raise RunError(f"step {step}: {error.message}", hint=error.hint) from error
-        for entry in entries:
-            if not launcher.is_intact(run.folder / step / entry["name"], entry):
-                raise OutputError(
-                    f"the output {step}/{entry['name']} was changed or removed during the run",
-                    hint="give the same command again: what is missing is made anew",
-                )
-
-
-def _check(run: Run, steps: list[dict[str, Any]]) -> None:
-    """Raise RunError unless every step is done or skipped."""
-    failed = [step for step in steps if step["state"] == "failed"]
-    if not failed:
-        return
-    first = failed[0]
-    where = next((one["name"] for one in first["invocations"] if one["state"] == "failed"), "")
-    others = [f"{step['step']}: {step['message']}" for step in failed[1:]]
-    idle = [step["step"] for step in steps if step["state"] == "not run"]
-    details = [
-        *first.get("tail", ()),
-        *([f"also failed: {other}" for other in others[:20]]),
-        *([f"and {count(len(others) - 20, 'more step')}"] if len(others) > 20 else []),
-        *([f"not run, since they need it: {', '.join(idle[:20])}"] if idle else []),
-        f"log: {run.folder / 'logs' / (first['step'] + '.log')}",
-    ]
-    raise RunError(
-        f"step {first['step']}{f' on {where}' if where and where != first['step'] else ''}: {first['message']}",
-        details=tuple(details),
-        hint=first.get("hint") or "correct the component; the same command goes on from here",
-    )
 
 
 def _names(step: Mapping[str, Any]) -> list[str]:

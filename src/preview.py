@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from src import step as launcher
 from src.lock import dag_folder
 from src.media import saved_media
-from src.pipeline_manager import component_sums, find_folders, step_keys
 from src.plan import Plan, Step, make_plan, plan_document
 from src.progress import count
 from src.request import Request
+from src.sources import component_sums, find_folders, step_keys
 from src.step import SAVE_MEDIA, Input, Record
 from src.store import Store, open_store
 from src.targets import choose_target, load_target

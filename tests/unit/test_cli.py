@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from src import errors
-from src.cli import BUG, add_common_options, add_run_options, run_program, set_up_logging
+from src.cli import BUG, run_program, set_up_logging
 from src.errors import AutopipeError, Interrupted, before_work
+from src.options import add_common_options, add_run_options
 from src.progress import LiveProgress, Progress, count, follow
 from src.request import Request
 

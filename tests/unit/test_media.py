@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from src import media as media_module
+from src import media_copy
 from src.errors import ConfigError, FetchError
 from src.media import save_media, saved_media, stage
 from src.media_files import find_media
@@ -30,13 +31,12 @@ def later(monkeypatch: pytest.MonkeyPatch) -> None:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are read into the store."""
     found: list[str] = []
-    copy_in = media_module._copy_in
 
     def count(path: Path, store: Store) -> str:
         found.append(path.name)
-        return copy_in(path, store)
+        return media_copy.copy_in(path, store)
 
-    monkeypatch.setattr(media_module, "_copy_in", count)
+    monkeypatch.setattr(media_module, "copy_in", count)
     return found
 
 
@@ -213,13 +213,13 @@ def test_a_file_that_grows_while_it_is_read_is_refused(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "clip.mp4")
-    extents = media_module._extents
+    extents = media_copy._extents
 
     def grow(fd: int, size: int) -> object:
         path.write_text("a longer text")
         return extents(fd, size)
 
-    monkeypatch.setattr(media_module, "_extents", grow)
+    monkeypatch.setattr(media_copy, "_extents", grow)
     with pytest.raises(FetchError, match="changed while it was read"):
         save_media([path], store)
     assert not store.media.exists() or list(store.media.iterdir()) == []
