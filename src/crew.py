@@ -90,15 +90,18 @@ class Crew:
         known = store.adopt(folder, self._document, task)
         if known is not None:
             self._progress.advance(task, {"event": "start", "kept": len(known), "pending": 0})
-            files = sum(len(record["outputs"]) for record in known)
-            self._progress.end(task, {"state": launcher.step_state(one["state"] for one in known)}, files=files, ran=0)
+            self._progress.end(task, {"state": launcher.step_state(one["state"] for one in known)}, known, [])
             return True
         end = self._execute(task, lambda record: self._progress.advance(task, record))
-        records = launcher.last_attempt(launcher.read_journal(launcher.journal_path(folder, task)))
-        ran = [record for record in records if record.get("run") == self._run.id]  # the others came from the store
+        records = [
+            record
+            for record in launcher.last_attempt(launcher.read_journal(launcher.journal_path(folder, task)))
+            if record["event"] == "invocation"
+        ]
+        kept = [record for record in records if record["run"] != self._run.id]  # they came from the store
+        ran = [record for record in records if record["run"] == self._run.id]
         store.keep(folder, task, ran)
-        files = sum(len(record.get("outputs", ())) for record in records)
-        self._progress.end(task, end, files=files, ran=len(ran))
+        self._progress.end(task, end, kept, ran)
         return bool(end["state"] != "failed")
 
 

@@ -4,8 +4,7 @@ import contextlib
 import logging
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from src.step import Record
 
@@ -17,7 +16,6 @@ class Progress:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._started: dict[str, float] = {}
 
     def begin(self, tasks: int) -> None:
         """Take the number of tasks of the run."""
@@ -25,23 +23,22 @@ class Progress:
     def advance(self, task: str, record: Record) -> None:
         """Take a record of a task as the launcher notifies it."""
         if record["event"] == "start":
-            with self._lock:
-                self._started[task] = time.monotonic()
             if record["pending"]:
                 log.info("%s: %s", task, _amount(record["pending"], record["kept"]))
         elif record["attempts"] > 1:
             log.info("%s: %s took %d attempts", task, record["name"], record["attempts"])
 
-    def end(self, task: str, end: Record, *, files: int, ran: int) -> None:
-        """Take a task's end record, and how many files it has and how many invocations were run for them."""
-        with self._lock:
-            seconds = time.monotonic() - self._started.get(task, time.monotonic())
+    def end(self, task: str, end: Record, kept: Sequence[Record], ran: Sequence[Record]) -> None:
+        """Take a task's end record, and the records of its invocations: done before, and run now."""
         if end["state"] == "failed":
             log.info("%s: failed: %s", task, end["message"])
-        elif ran:
-            log.info("%s: %s, %s, %.1f s", task, end["state"], count(files, "file"), seconds)
+            return
+        files = count(sum(len(record["outputs"]) for record in (*kept, *ran)), "file")
+        if ran:  # told late where a cluster is far: their own times count
+            seconds = max(one["time"] + one["seconds"] for one in ran) - min(one["time"] for one in ran)
+            log.info("%s: %s, %s, %.1f s", task, end["state"], files, seconds)
         else:
-            log.info("%s: %s, %s, nothing to run", task, end["state"], count(files, "file"))
+            log.info("%s: %s, %s, nothing to run", task, end["state"], files)
 
     @property
     def echo(self) -> Callable[[bytes], None] | None:
@@ -101,9 +98,9 @@ class LiveProgress(Progress):
             else:
                 self._bars.advance(self._rows[task])
 
-    def end(self, task: str, end: Record, *, files: int, ran: int) -> None:
-        """Take a task's end record, and how many files it has and how many invocations were run for them."""
-        super().end(task, end, files=files, ran=ran)
+    def end(self, task: str, end: Record, kept: Sequence[Record], ran: Sequence[Record]) -> None:
+        """Take a task's end record; see Progress."""
+        super().end(task, end, kept, ran)
         with self._lock:
             if task in self._rows:
                 self._bars.remove_task(self._rows.pop(task))

@@ -81,13 +81,9 @@ class Journals:
                 self._progress.advance(task, record)
         elif task in self._attempts:
             self.ends[task] = record
-            attempt = self._attempts[task]
-            self._progress.end(
-                task,
-                record,
-                files=sum(len(one["outputs"]) for one in attempt),
-                ran=sum(one["run"] == self._document["run"] for one in attempt),
-            )
+            run, attempt = self._document["run"], self._attempts[task]
+            kept = [one for one in attempt if one["run"] != run]
+            self._progress.end(task, record, kept, [one for one in attempt if one["run"] == run])
 
     def _begin(self, task: str) -> None:
         expected = {one.key for one in launcher.choose_invocations(self._document["tasks"][task], self._inputs(task))}

@@ -181,16 +181,17 @@ def tell(progress: Progress) -> None:
     progress.advance("a", {"event": "start", "kept": 1, "pending": 2})
     progress.advance("a", {"event": "invocation", "name": "a_1", "attempts": 1})
     progress.advance("a", {"event": "invocation", "name": "a_2", "attempts": 3})
-    progress.end("a", {"state": "done"}, files=3, ran=2)
+    ran = [{"time": time, "seconds": seconds, "outputs": [{}]} for time, seconds in ((5.0, 1.0), (5.5, 2.25))]
+    progress.end("a", {"state": "done"}, [{"outputs": [{}]}], ran)
     progress.advance("b", {"event": "start", "kept": 1, "pending": 0})
-    progress.end("b", {"state": "done"}, files=1, ran=0)
-    progress.end("c", {"state": "failed", "message": "why"}, files=0, ran=0)
+    progress.end("b", {"state": "done"}, [{"outputs": [{}]}], [])
+    progress.end("c", {"state": "failed", "message": "why"}, [], [])
 
 
 LINES = [
     "a: 2 to run, 1 done before",
     "a: a_2 took 3 attempts",
-    "a: done, 3 files, 0.0 s",
+    "a: done, 3 files, 2.8 s",
     "b: done, 1 file, nothing to run",
     "c: failed: why",
 ]

@@ -26,8 +26,8 @@ class Told(Progress):
         what = (record["kept"], record["pending"]) if record["event"] == "start" else (record["name"],)
         self.lines.append((record["event"], task, *what))
 
-    def end(self, task: str, end: Record, *, files: int, ran: int) -> None:
-        self.lines.append(("end", task, end["state"], files, ran))
+    def end(self, task: str, end: Record, kept: Sequence[Record], ran: Sequence[Record]) -> None:
+        self.lines.append(("end", task, end["state"], len(kept) + len(ran), len(ran)))
 
 
 def entry(name: str) -> Record:
