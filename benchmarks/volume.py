@@ -18,10 +18,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from src.kube.arriving import Wanted
 from src.kube.claim import ClaimSpec, create_claim, delete_claim
 from src.kube.cluster import Cluster
 from src.kube.door import TOKEN
-from src.kube.download import Wanted, download
+from src.kube.download import download
 from src.kube.helper import Helper, open_helper
 from src.kube.kubeconfig import open_cluster
 from src.kube.labels import Origin, claim_name

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from src import step as launcher
 from src.errors import OutputError
-from src.kube.download import Wanted, download
+from src.kube.arriving import Wanted
+from src.kube.download import download
 from src.kube.helper import Helper
 from src.kube.tidings import LOGS, Growth, read_journals, whole_records
 from src.record import write_text

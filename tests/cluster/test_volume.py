@@ -19,6 +19,7 @@ from src import step as launcher
 from src.dag import parse_dag
 from src.errors import RunError
 from src.kube import claim as claim_module
+from src.kube.arriving import Wanted
 from src.kube.bring import Home, bring_home
 from src.kube.claim import (
     CLAIMS,
@@ -28,7 +29,7 @@ from src.kube.claim import (
     pods_on,
     use_claim,
 )
-from src.kube.download import Wanted, download
+from src.kube.download import download
 from src.kube.helper import Helper, open_helper
 from src.kube.labels import CLAIM, EXPIRY, STATE, expiry_label, label_value
 from src.kube.leftovers import list_leftovers, remove_expired

@@ -12,8 +12,9 @@ import pytest
 
 from src.errors import ConfigError, OutputError
 from src.kube import streams
+from src.kube.arriving import Wanted
 from src.kube.cut import CutError
-from src.kube.download import Wanted, download
+from src.kube.download import download
 from src.kube.lines import RefusedError
 from src.kube.streams import BUNDLE_BYTES, PIECE, STREAMS, pieces_of
 from src.kube.upload import Sending, upload
@@ -131,7 +132,7 @@ def test_a_full_disk_here_is_told_as_such(
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("src.kube.download._write", full)
+    monkeypatch.setattr("src.kube.arriving._write", full)
     with pytest.raises(OutputError, match="No space left") as caught:
         download(loop_helper(port), wanted, tmp_path / "scratch")
     assert "free some space" in caught.value.hint
