@@ -13,20 +13,16 @@ from typing import Any, TypeVar
 from src.errors import AutopipeError, RunError
 from src.kube.cluster import Cluster
 from src.kube.cut import CutError
-from src.kube.door import Door, NotAllowedError, PodLostError, ProxyDoor
-from src.kube.exec_door import ExecDoor
+from src.kube.door import Door, NotAllowedError
+from src.kube.entrance import PATIENCE, Entrance
 from src.kube.labels import helper_name
 from src.kube.lines import call
-from src.kube.pod import HelperSpec, ended_at_once, how_it_ended, pod_body, wait_until_running
+from src.kube.pod import HelperSpec, how_it_ended, pod_body, wait_until_running
 from src.step import Record
 
 log = logging.getLogger("autopipe")
 T = TypeVar("T")
 
-PATIENCE = 180.0
-"""Seconds for which the same thing is tried again."""
-FIRST_SILENCE = 8.0
-"""Seconds to wait for the first answer through the proxy; networks that let it not through say nothing."""
 MOST_PODS = 20  # in the place of lost ones
 
 
@@ -41,11 +37,11 @@ class Helper:
         self.spec = spec
         self.pod = ""
         self._named = named
+        self._entrance = Entrance(cluster)
         self._lock = threading.Lock()
         self._door: Door | None = None
         self.token = ""
         self._pods = 0
-        self._exec = False  # the user may not, or cannot, use the proxy
 
     def start(self) -> None:
         """Start a pod and wait until it answers.
@@ -60,7 +56,7 @@ class Helper:
         token_sum = hashlib.sha256(self.token.encode()).hexdigest()
         self.cluster.create("pods", pod_body(self.spec, self.pod, token_sum, time.time()))
         wait_until_running(self.cluster, self.pod)
-        self._door = self._knock()
+        self._door = self._entrance.knock(self.pod, self.token)
         log.debug("the helper pod %s answers over %s", self.pod, self._door.name)
 
     def stop(self) -> None:
@@ -124,8 +120,7 @@ class Helper:
         with self._lock:
             if self._door is door:
                 log.debug("no right to pods/proxy: the volume is reached over pods/exec, which is slower")
-                self._exec = True
-                self._door = ExecDoor(self.cluster, self.pod, self.token)
+                self._door = self._entrance.change_to_exec(self.pod, self.token)
 
     def _replace(self, door: Door) -> None:
         """Start another pod where that of door has gone, unless another thread has."""
@@ -144,48 +139,6 @@ class Helper:
             if pod is not None:
                 self.cluster.delete("pods", self.pod, grace=1)
             self.start()
-
-    def _knock(self) -> Door:
-        """Return the way over which the server answers first."""
-        door: Door = self._make_door()
-        start, delay = time.monotonic(), 0.05
-        while True:
-            try:
-                list(call(door, "hello", {}, silence=FIRST_SILENCE))
-                return door
-            except NotAllowedError as error:
-                if door.name == "exec":
-                    raise NotAllowedError(
-                        f"no right to reach the helper pod: neither pods/proxy nor pods/exec ({error.message})",
-                        hint=f"ask the administrator of namespace {self.cluster.namespace} for one of the two",
-                    ) from error
-                self._exec = True
-            except PodLostError:
-                # The server is not listening yet, or the pod has ended, which the next look tells.
-                if time.monotonic() - start > PATIENCE / 3:
-                    raise
-                self._check_alive()
-            except CutError:
-                if time.monotonic() - start > PATIENCE:
-                    raise
-                # Where a network policy keeps the API server from pods, exec goes another way: over the node.
-                self._exec = time.monotonic() - start > FIRST_SILENCE and not self._exec
-            self.cluster.pause(delay)
-            delay = min(delay * 2, 2.0)
-            if (door.name == "exec") != self._exec:
-                door.close()
-                door = self._make_door()
-
-    def _make_door(self) -> Door:
-        make = ExecDoor if self._exec else ProxyDoor
-        return make(self.cluster, self.pod, self.token)
-
-    def _check_alive(self) -> None:
-        pod = self.cluster.get("pods", self.pod)
-        if pod is None:
-            raise RunError(f"the helper pod {self.pod} was deleted", hint="give the same command again")
-        if (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded"):
-            raise ended_at_once(self.cluster, self.pod, pod)
 
 
 @contextlib.contextmanager
