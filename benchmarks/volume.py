@@ -107,12 +107,12 @@ def _tool(helper: Helper, target: Path, size: int, sha256: str) -> None:
 
 
 def _curl(cluster: Cluster, helper: Helper, target: Path) -> None:
-    configuration = cluster.configuration
-    url = f"{cluster.host}{cluster.path('pods', f'{helper.pod}:{PORT}')}/proxy/file?path={PATH}"
+    configuration = cluster.api_server.configuration
+    url = f"{cluster.api_server.host}{cluster.path('pods', f'{helper.pod}:{PORT}')}/proxy/file?path={PATH}"
     command = ["curl", "-sSf", "-o", str(target), "--cacert", configuration.ssl_ca_cert, "-K", "-", url]
     if configuration.cert_file:
         command += ["--cert", configuration.cert_file, "--key", configuration.key_file]
-    headers = {**cluster.credentials(), TOKEN: helper.token}
+    headers = {**cluster.api_server.credentials(), TOKEN: helper.token}
     secrets = "".join(f'header = "{name}: {value}"\n' for name, value in headers.items())
     subprocess.run(command, input=secrets, text=True, check=True)
 

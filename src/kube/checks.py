@@ -46,7 +46,8 @@ def check_cluster(settings: Settings, image: str | None) -> Iterator[Finding]:
     try:
         cluster = open_cluster(settings)
         cluster.ask("GET", "/version", "ask for its version")
-        yield Finding(subject="cluster", text=f"{cluster.host}, context {context_name(settings) or 'of this pod'}")
+        context = context_name(settings) or "of this pod"
+        yield Finding(subject="cluster", text=f"{cluster.api_server.host}, context {context}")
         yield from _check_rights(cluster)
         yield _check_class(cluster, settings)
         yield _check_security(cluster)

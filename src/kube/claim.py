@@ -23,6 +23,7 @@ from src.kube.labels import (
     selector,
 )
 from src.kube.refusal import ApiError
+from src.kube.watch import watch
 from src.step import Record
 
 log = logging.getLogger("autopipe")
@@ -144,7 +145,7 @@ def delete_claim(cluster: Cluster, name: str, run_ids: Iterable[str] = ()) -> No
     """
     _ask_to_go(cluster, name, run_ids)
     start = time.monotonic()
-    for state in cluster.states(CLAIMS, name, tick=5):
+    for state in watch(cluster, CLAIMS, name, tick=5):
         if state is None:
             return
         if time.monotonic() - start > GONE_SECONDS:

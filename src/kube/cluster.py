@@ -1,13 +1,14 @@
-"""The API server with the user's credentials: plain documents there and back, and things watched as they change."""
+"""What is asked of the API server for things of our namespace: plain documents there and back, patiently."""
 
 import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+from src.kube.api_server import ApiServer
 from src.kube.cut import CutError, unreachable
 from src.kube.patience import Stop, StoppedError
 from src.kube.refusal import PASSING, ApiError, explain_refusal
@@ -16,67 +17,26 @@ from src.step import Record
 log = logging.getLogger("autopipe")
 T = TypeVar("T")
 
-CONNECT, READ = 10.0, 60.0  # seconds
 AT_FIRST, LATER = 5.0, 120.0
 """Seconds to try for, when a server has never answered (its address may be wrong), and when it has."""
 
 
 class Cluster:
-    """The API server with the user's credentials, and the namespace that we work in.
+    """The API server, and the namespace that we work in.
 
     Bodies and answers are plain documents, as kubectl shows them in JSON: they are the same for every version of
     the kubernetes package, of which only configuration, credentials and connections are used.
     """
 
-    def __init__(self, client: Any, namespace: str, stop: Stop | None = None) -> None:
+    def __init__(self, api_server: ApiServer, namespace: str, stop: Stop | None = None) -> None:
+        self.api_server = api_server
         self.namespace = namespace
-        self.configuration = client.configuration
         self.stop: Stop = stop or threading.Event()
-        self._client = client  # closes its connections when it goes
-        self._pool = client.rest_client.pool_manager
-        self._lock = threading.Lock()
         self._known = False
-
-    @property
-    def host(self) -> str:
-        """The API server's address."""
-        return str(self.configuration.host).rstrip("/")
 
     def path(self, kind: str, name: str = "") -> str:
         """Return the path of a kind of things of our namespace (pods, events, …), or of one of them."""
         return f"/api/v1/namespaces/{self.namespace}/{kind}{f'/{name}' if name else ''}"
-
-    def credentials(self) -> dict[str, str]:
-        """Return the headers that say who we are; tokens are fetched anew when they have run out."""
-        with self._lock:
-            found = self.configuration.auth_settings()
-        return {str(one["key"]): str(one["value"]) for one in found.values() if one["in"] == "header" and one["value"]}
-
-    def send(
-        self,
-        method: str,
-        path: str,
-        *,
-        headers: Mapping[str, str],
-        body: Any = None,
-        read: float = READ,
-    ) -> Any:
-        """Send one request and return urllib3's answer, its body not read yet; raises CutError."""
-        import urllib3
-
-        try:
-            return self._pool.urlopen(
-                method,
-                self.host + path,
-                headers={**headers, **self.credentials()},
-                body=body,
-                preload_content=False,
-                redirect=False,
-                retries=False,
-                timeout=urllib3.Timeout(connect=CONNECT, read=read),
-            )
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise unreachable(error, self.host) from error
 
     def ask(
         self, method: str, path: str, doing: str, *, query: Mapping[str, object] | None = None, body: Any = None
@@ -117,11 +77,11 @@ class Cluster:
     ) -> str:
         import urllib3
 
-        answer = self.send(method, where, headers=headers or {}, body=body)
+        answer = self.api_server.send(method, where, headers=headers or {}, body=body)
         try:
             text: str = answer.data.decode("utf-8", "replace")
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise unreachable(error, self.host) from error
+            raise unreachable(error, self.api_server.host) from error
         if answer.status >= 300:
             raise explain_refusal(answer.status, text, doing, self.namespace)
         return text
@@ -188,59 +148,6 @@ class Cluster:
         except ApiError as error:
             if error.code != 404:
                 raise
-
-    def states(self, kind: str, name: str, *, tick: int) -> Iterator[Record | None]:
-        """Give a thing as it is: at first, whenever it changes, and every tick seconds; None when there is none.
-
-        Raises ApiError, CutError, StoppedError.
-        """
-        while True:
-            items, version = self.find(kind, fields=f"metadata.name={name}")
-            state = items[0] if items else None
-            yield state
-            fresh = True
-            while fresh:
-                self.pause(0)
-                fresh = False
-                for event in self._watch(kind, name, version, tick):
-                    if event["type"] == "ERROR":  # the version is too old
-                        break
-                    version = event["object"]["metadata"]["resourceVersion"]
-                    state = None if event["type"] == "DELETED" else event["object"]
-                    fresh = True
-                    yield state
-                else:
-                    yield state
-                    fresh = True
-
-    def _watch(self, kind: str, name: str, version: str, seconds: int) -> Iterator[Record]:
-        import urllib3
-
-        query = {
-            "watch": "1",
-            "fieldSelector": f"metadata.name={name}",
-            "resourceVersion": version,
-            "timeoutSeconds": seconds,
-        }
-        answer = self.send("GET", f"{self.path(kind)}?{urlencode(query)}", headers={}, read=seconds + 30.0)
-        if answer.status != 200:
-            text = answer.data.decode("utf-8", "replace")
-            refusal = explain_refusal(answer.status, text, f"watch {kind}", self.namespace)
-            if refusal.code in PASSING or refusal.code == 410:
-                self.pause(1.0)
-                yield {"type": "ERROR"}
-                return
-            raise refusal
-        rest = b""
-        try:
-            for chunk in answer.stream(1 << 16, decode_content=True):
-                *lines, rest = (rest + chunk).split(b"\n")
-                yield from (json.loads(line) for line in lines if line)
-        except (urllib3.exceptions.HTTPError, OSError):
-            yield {"type": "ERROR"}  # cut: the list is asked for again
-        finally:
-            answer.close()
-            answer.release_conn()
 
 
 _NOUNS = {"pods": "pod", "persistentvolumeclaims": "claim"}

@@ -90,7 +90,7 @@ class ProxyDoor:
         """Send a request; see Door."""
         import urllib3
 
-        answer = self._cluster.send(
+        answer = self._cluster.api_server.send(
             method, self._prefix + target, headers={**self._headers, **headers}, body=body, read=silence
         )
 
@@ -98,7 +98,7 @@ class ProxyDoor:
             try:
                 return bytes(answer.read(size, decode_content=False))
             except (urllib3.exceptions.HTTPError, OSError) as error:
-                raise unreachable(error, self._cluster.host) from error
+                raise unreachable(error, self._cluster.api_server.host) from error
 
         def close() -> None:
             answer.close()

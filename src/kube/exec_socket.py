@@ -108,12 +108,12 @@ def open_exec(cluster: Cluster, pod: str, command: Iterable[str]) -> Any:
     import websocket
     from kubernetes.stream import ws_client  # noqa: TID251  # this is the door
 
-    configuration = cluster.configuration
+    configuration = cluster.api_server.configuration
     words = [("command", word) for word in command]
     query = [("container", CONTAINER), ("stdin", "true"), ("stdout", "true"), ("stderr", "true"), *words]
-    scheme, place, path, _, _ = urlsplit(cluster.host + cluster.path("pods", f"{pod}/exec"))
+    scheme, place, path, _, _ = urlsplit(cluster.api_server.host + cluster.path("pods", f"{pod}/exec"))
     url = urlunsplit(("wss" if scheme == "https" else "ws", place, path, urlencode(query), ""))
-    headers = [f"{name}: {value}" for name, value in cluster.credentials().items()]
+    headers = [f"{name}: {value}" for name, value in cluster.api_server.credentials().items()]
     options: dict[str, Any] = {"header": headers, "subprotocols": [PROTOCOL], "timeout": SILENCE}
     if configuration.proxy or configuration.proxy_headers:
         options = ws_client.websocket_proxycare(options, configuration, url, {})

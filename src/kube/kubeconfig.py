@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from src.errors import ConfigError
+from src.kube.api_server import ApiServer
 from src.kube.cluster import Cluster
 from src.kube.patience import Stop
 from src.settings import Settings
@@ -38,7 +39,7 @@ def open_cluster(settings: Settings, stop: Stop | None = None) -> Cluster:
         )
     if not configuration.verify_ssl:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it was switched off in the kubeconfig
-    return Cluster(client.ApiClient(configuration), settings.kube_namespace, stop)
+    return Cluster(ApiServer(client.ApiClient(configuration)), settings.kube_namespace, stop)
 
 
 def _load_kubeconfig(config: Any, settings: Settings, configuration: Any) -> None:

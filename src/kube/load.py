@@ -56,7 +56,7 @@ def load_images(images: Iterable[tuple[str, str]], cluster: Cluster, settings: S
     missing = [
         name
         for name, its in wanted.items()
-        if memory.get(f"{cluster.host} {name}") != its or (there is not None and _short(name) not in there)
+        if memory.get(f"{cluster.api_server.host} {name}") != its or (there is not None and _short(name) not in there)
     ]
     if not missing:
         return
@@ -66,7 +66,7 @@ def load_images(images: Iterable[tuple[str, str]], cluster: Cluster, settings: S
     for names in [[name] for name in missing] if command[0] == "minikube" else [missing]:
         _run([*command, *names])
     log.info("loaded in %.1f s", time.monotonic() - started)
-    memory = {**_read_memory(path), **{f"{cluster.host} {name}": wanted[name] for name in missing}}
+    memory = {**_read_memory(path), **{f"{cluster.api_server.host} {name}": wanted[name] for name in missing}}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(dict(list(memory.items())[-OLD:])))
 

@@ -12,6 +12,7 @@ from src.kube.labels import CLAIM, EXPIRY, KEPT_SECONDS, Origin, expiry_label
 from src.kube.pipeline import MOUNT
 from src.kube.placement import Placement
 from src.kube.stuck import find_stuck
+from src.kube.watch import watch
 from src.step import Record
 
 log = logging.getLogger("autopipe")
@@ -117,7 +118,7 @@ def _resources(placement: Placement) -> tuple[dict[str, str], dict[str, str]]:
 def wait_until_running(cluster: Cluster, name: str) -> None:
     """Wait until a helper pod runs; raises RunError, with reason and fix, as soon as it is sure that it will not."""
     start, doubts = time.monotonic(), Doubts(cluster)
-    for pod in cluster.states("pods", name, tick=TICK):
+    for pod in watch(cluster, "pods", name, tick=TICK):
         if pod is None:
             raise RunError(f"the helper pod {name} was deleted while it started", hint="give the same command again")
         phase = (pod.get("status") or {}).get("phase")

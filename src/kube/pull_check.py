@@ -7,6 +7,7 @@ from src.errors import RunError
 from src.kube.cluster import Cluster
 from src.kube.doubts import Doubts
 from src.kube.labels import CLAIM, EXPIRY, Origin, expiry_label
+from src.kube.watch import watch
 from src.step import Record
 
 PULL_SECONDS = 300.0
@@ -19,7 +20,7 @@ def try_pull(cluster: Cluster, image: str, pull_secret: str | None) -> float:
     name = body["metadata"]["name"]
     cluster.create("pods", body)
     try:
-        for pod in cluster.states("pods", name, tick=2):
+        for pod in watch(cluster, "pods", name, tick=2):
             status = (pod or {}).get("status") or {}
             if status.get("phase") in ("Running", "Succeeded", "Failed"):
                 break

@@ -377,7 +377,7 @@ def test_the_token_is_nowhere_in_the_cluster(place: Place) -> None:
         pod = place.cluster.get("pods", helper.pod)
         assert helper.token not in str(pod)
         target = place.cluster.path("pods", f"{helper.pod}:8765") + "/proxy/file?path=x"
-        answer = place.cluster.send("GET", target, headers={"X-Autopipe-Token": "wrong"})
+        answer = place.cluster.api_server.send("GET", target, headers={"X-Autopipe-Token": "wrong"})
         assert answer.status == 401
         assert b"wrong token" in answer.data
 

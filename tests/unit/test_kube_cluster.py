@@ -12,12 +12,14 @@ import urllib3
 
 from src.errors import ConfigError, RunError
 from src.kube import cut, kubeconfig
+from src.kube.api_server import ApiServer
 from src.kube.cluster import Cluster
 from src.kube.cut import CutError
 from src.kube.doubts import Doubts
 from src.kube.kubeconfig import open_cluster
 from src.kube.patience import StoppedError
 from src.kube.refusal import ApiError, explain_refusal
+from src.kube.watch import watch
 from src.settings import load_settings
 
 Answer = tuple[int, Any] | Exception
@@ -69,7 +71,7 @@ def make(*answers: Answer, stop: Stop | None = None) -> tuple[Cluster, Server]:
         auth_settings=lambda: {"BearerToken": {"in": "header", "key": "authorization", "value": "Bearer t"}},
     )
     client = SimpleNamespace(configuration=configuration, rest_client=SimpleNamespace(pool_manager=server))
-    return Cluster(client, "team-1", stop or Stop()), server
+    return Cluster(ApiServer(client), "team-1", stop or Stop()), server
 
 
 def status(code: int, message: str, reason: str = "") -> Answer:
@@ -84,7 +86,7 @@ def test_a_thing_is_asked_for_with_the_users_credentials() -> None:
     cluster, server = make((200, {"metadata": {"name": "p"}}))
     assert cluster.get("pods", "p") == {"metadata": {"name": "p"}}
     assert server.requests == [("GET", "/api/v1/namespaces/team-1/pods/p", None)]
-    assert cluster.credentials() == {"authorization": "Bearer t"}
+    assert cluster.api_server.credentials() == {"authorization": "Bearer t"}
 
 
 def test_what_is_not_there_is_none() -> None:
@@ -171,7 +173,7 @@ def test_a_thing_is_watched_without_polling() -> None:
     changes = [{"type": "MODIFIED", "object": pod("6")}, {"type": "MODIFIED", "object": pod("7", "Running")}]
     deleted = [{"type": "DELETED", "object": pod("8", "Running")}]
     cluster, server = make(listed(pod("5")), (200, changes), (200, []), (200, deleted))
-    seen = list(islice(cluster.states("pods", "p", tick=3), 7))
+    seen = list(islice(watch(cluster, "pods", "p", tick=3), 7))
     # At first; two changes and the end of that watch; a watch in which nothing happened; the deletion and its end.
     assert seen == [pod("5"), pod("6"), pod("7", "Running"), pod("7", "Running"), pod("7", "Running"), None, None]
     versions = [url.partition("resourceVersion=")[2].partition("&")[0] for _, url, _ in server.requests]
@@ -182,13 +184,13 @@ def test_a_thing_is_watched_without_polling() -> None:
 @pytest.mark.parametrize("trouble", [(200, [{"type": "ERROR", "object": {"code": 410}}]), status(410, "gone")])
 def test_a_watch_that_is_too_old_begins_with_the_list(trouble: Answer) -> None:
     cluster, server = make(listed(pod("5")), trouble, listed(pod("9", "Running"), version="9"))
-    assert list(islice(cluster.states("pods", "p", tick=3), 2)) == [pod("5"), pod("9", "Running")]
+    assert list(islice(watch(cluster, "pods", "p", tick=3), 2)) == [pod("5"), pod("9", "Running")]
     assert "watch=1" not in server.requests[2][1]
 
 
 def test_a_watch_without_the_right_to_it_is_told() -> None:
     cluster, _ = make(listed(), status(403, 'cannot watch resource "pods"'))
-    states = cluster.states("pods", "p", tick=3)
+    states = watch(cluster, "pods", "p", tick=3)
     assert next(states) is None
     with pytest.raises(ApiError, match="no right to watch pods"):
         next(states)
@@ -196,7 +198,7 @@ def test_a_watch_without_the_right_to_it_is_told() -> None:
 
 def test_a_stop_ends_a_watch() -> None:
     cluster, _ = make(listed(pod("5")), stop=Stop(after=0))
-    states = cluster.states("pods", "p", tick=3)
+    states = watch(cluster, "pods", "p", tick=3)
     next(states)
     with pytest.raises(StoppedError):
         next(states)
@@ -287,8 +289,8 @@ current-context: one
 def test_a_kubeconfig_leads_to_a_cluster(tmp_path: Path) -> None:
     (tmp_path / "config").write_text(KUBECONFIG)
     cluster = open_cluster(settings_of(tmp_path, KUBECONFIG=str(tmp_path / "config"), KUBE_NAMESPACE="mine"))
-    assert (cluster.host, cluster.namespace) == ("https://192.0.2.1:6443", "mine")
-    assert cluster.credentials() == {"authorization": "Bearer secret"}
+    assert (cluster.api_server.host, cluster.namespace) == ("https://192.0.2.1:6443", "mine")
+    assert cluster.api_server.credentials() == {"authorization": "Bearer secret"}
     assert cluster.path("pods", "p") == "/api/v1/namespaces/mine/pods/p"
 
 

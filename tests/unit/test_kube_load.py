@@ -3,6 +3,7 @@
 import json
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from src.settings import Settings
 class FakeCluster:
     """Answers for the nodes."""
 
-    host = "https://127.0.0.1:6443"
+    api_server = SimpleNamespace(host="https://127.0.0.1:6443")
 
     def __init__(self, *nodes: list[str], forbidden: bool = False) -> None:
         self.nodes = nodes
@@ -112,7 +113,8 @@ def test_an_image_that_was_built_again_under_its_name_is_loaded_again(tmp_path: 
     log.unlink()
     load_images([("me/a:1", "sha256:new")], cluster, settings)
     assert log.read_text().split() == ["--quickly", "me/a:1"]
-    assert json.loads((settings.cache_dir / "loaded.json").read_bytes()) == {f"{cluster.host} me/a:1": "sha256:new"}
+    memory = json.loads((settings.cache_dir / "loaded.json").read_bytes())
+    assert memory == {f"{cluster.api_server.host} me/a:1": "sha256:new"}
 
 
 def test_a_loader_that_fails_is_told_with_its_words(tmp_path: Path) -> None:
