@@ -1151,8 +1151,12 @@ def _told(status: int) -> int:
 
 
 def _room(volume: Path) -> str:
-    free = shutil.disk_usage(str(volume)).free
-    return f"the disk of {volume} is full: free some space" if free < 1 << 20 else ""
+    """Return a hint where the volume is full, else nothing."""
+    if shutil.disk_usage(str(volume)).free >= 1 << 20:
+        return ""
+    if "KUBERNETES_SERVICE_HOST" in os.environ:  # we are in a pod
+        return "the volume is full: raise STORAGE_SIZE; a volume that is kept from earlier goes with `--clean`"
+    return f"the disk of {volume} is full: free some space"
 
 
 def cores() -> int:

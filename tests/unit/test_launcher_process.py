@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -262,3 +263,20 @@ def test_the_launcher_needs_nothing_but_the_standard_library() -> None:
     command = [sys.executable, "-I", "-S", "-c", "import runpy, sys; runpy.run_path(sys.argv[1], run_name='launcher')"]
     done = subprocess.run([*command, launcher.__file__], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+# --- What a full disk is told with ---
+
+
+@pytest.mark.parametrize(
+    ("place", "hint"), [({}, "free some space"), ({"KUBERNETES_SERVICE_HOST": "x"}, "STORAGE_SIZE")]
+)
+def test_a_full_volume_is_told_with_what_makes_room(
+    place: dict[str, str], hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    assert launcher._room(tmp_path) == ""
+    monkeypatch.setattr("src.step.shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    assert hint in launcher._room(tmp_path)
