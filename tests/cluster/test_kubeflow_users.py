@@ -13,7 +13,6 @@ from tests.support import contents, run_main
 
 DAG = ({"a": SPLIT, "b": COPY}, [["a", "b", 1]])
 DONE = {"a": 1, "b": 2}
-LOAD = Path(__file__).parents[3] / "shared" / "cluster" / "cluster-load"
 
 
 def test_two_runs_of_one_dag_and_one_of_another_do_not_touch_each_other(
@@ -52,8 +51,7 @@ def test_a_user_of_one_namespace_can_do_everything(server: StandIn, make_project
 def test_images_are_loaded_into_the_nodes_without_a_registry(
     server: StandIn, make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", f"{LOAD.parent}:/usr/sbin:/usr/bin:/sbin:/bin")
-    project = make_project(server, IMAGE_LOAD_COMMAND=str(LOAD), REGISTRY="127.0.0.1:1")
+    project = make_project(server, IMAGE_LOAD_COMMAND=variable("AUTOPIPE_LOAD_COMMAND"), REGISTRY="127.0.0.1:1")
     project.steps(*DAG)
 
     outcome = project.succeed()

@@ -28,9 +28,9 @@ PATIENCE = 60
 
 
 def need(name: str) -> str:
-    """Return what ../shared/cluster/engine-up exports; a machine without it fails."""
+    """Return a variable that names an engine or registry; a machine without it fails."""
     value = os.environ.get(name)
-    assert value, f'{name} is not set: run eval "$(../shared/cluster/engine-up)"'
+    assert value, f"the tests of images need {name}: .ci/run sets it"
     return value
 
 
