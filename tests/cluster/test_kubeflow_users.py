@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from src.kube.load import images_there
 from tests.cluster.conftest import MakeProject
 from tests.cluster.project import COPY, SPLIT, kube
 from tests.cluster.standin import StandIn, variable
@@ -60,7 +61,9 @@ def test_images_are_loaded_into_the_nodes_without_a_registry(
     pipeline = (outcome.folder / "pipeline.yaml").read_text()
     assert "imagePullPolicy: IfNotPresent" in pipeline
     assert "@sha256" not in pipeline
-    assert "loading" not in project.succeed("--fresh").err  # they are there
+    again = project.succeed("--fresh")
+    # They are there; but a kubelet tells of 50 images at most, and what it leaves out is loaded again.
+    assert "loading" not in again.err or len(images_there(kube()) or ()) >= 50
 
 
 def test_what_is_left_is_cleaned_away_and_what_is_not_ours_stays(server: StandIn, make_project: MakeProject) -> None:

@@ -204,7 +204,7 @@ def test_a_token_of_another_audience_is_told_with_the_servers_words(today: Stand
 
     with (
         Api(read_server(settings, pod_token)) as api,
-        pytest.raises(LoginRefusedError, match=r"the pod's token: 401 .*User identity is empty"),
+        pytest.raises(LoginRefusedError, match=r"the pod's token: 401 .*invalid for the target audiences"),
     ):
         api.experiment("autopipe-test", NAMESPACE)
 
