@@ -12,7 +12,7 @@ from src.plan import make_plan, plan_document
 from src.settings import Settings
 from src.step import Record
 
-DAG = Dag(path=Path("/work/dag.yaml"), name="app", components=("a",), edges=())
+DAG = Dag(path=Path("/dag.yaml"), name="app", components=("a",), edges=())
 SETTINGS = Settings(cache_dir=Path("/cache"), kfp_api_url="https://host/pipeline")
 
 
