@@ -87,9 +87,7 @@ def find_images(
 
     Raises what build_images raises before it builds.
     """
-    with _surroundings(settings, push=push) as around:
-        wanted = _survey(plan, folders, settings, around, push=push, carry_media=carry_media)
-        return _find(wanted, settings, around, push=push, rename=False)
+    return _look(plan, folders, settings, push=push, carry_media=carry_media, rename=False)
 
 
 def use_images(
@@ -101,9 +99,7 @@ def use_images(
     carry_media: bool = False,
 ) -> dict[str, Image]:
     """Return the image of each step; they were made a moment ago. Raises ImageError when one has gone since."""
-    with _surroundings(settings, push=push) as around:
-        wanted = _survey(plan, folders, settings, around, push=push, carry_media=carry_media)
-        found = _find(wanted, settings, around, push=push, rename=True)
+    found = _look(plan, folders, settings, push=push, carry_media=carry_media, rename=True)
     missing = [step.name for step in plan.steps if step.name not in found]
     if missing:
         raise ImageError(f"the image of {missing[0]} is not there any more", hint="give the same command again")
@@ -131,6 +127,14 @@ def _surroundings(settings: Settings, *, push: bool) -> Iterator[_Surroundings]:
                 raise
             failure = error
         yield _Surroundings(client=client, failure=failure, lookup=stack.enter_context(Lookup(settings, client)))
+
+
+def _look(
+    plan: Plan, folders: Mapping[str, Path], settings: Settings, *, push: bool, carry_media: bool, rename: bool
+) -> dict[str, Image]:
+    with _surroundings(settings, push=push) as around:
+        wanted = _survey(plan, folders, settings, around, push=push, carry_media=carry_media)
+        return _find(wanted, settings, around, push=push, rename=rename)
 
 
 def _survey(
