@@ -55,14 +55,21 @@ def test_the_tool_killed_at_any_moment(sample: TargetProject, client: Client, fu
     assert process.returncode == 0, err
     right, acts = sums(Path(out.decode().splitlines()[0])), int((sample.folder / "acts").read_text())
     assert len(right) == 18
+    killed, count = 0, 30 if full else 3
     with users_own(client):
-        for number in sorted(random.Random(SEED).sample(range(1, acts + 1), 30 if full else 3)):
+        for number in random.Random(SEED).sample(range(1, acts + 1), acts):
             sample.output = sample.folder / f"out put.{number}"
             with start_to_kill(sample, number) as process:
                 process.communicate()
-            assert process.returncode == -signal.SIGKILL, f"not killed at act {number} of {acts}"
+            if process.returncode == 0:
+                continue  # it had fewer acts this time: how often the engine is asked varies
+            assert process.returncode == -signal.SIGKILL
             check_resumption(sample, right)
             assert ours(client, sample.folder) == []
+            killed += 1
+            if killed == count:
+                break
+    assert killed == count
 
 
 def test_the_tool_killed_while_a_container_works(docked: TargetProject, client: Client) -> None:
