@@ -4,6 +4,7 @@ Each has KFP_API_URL<suffix>, KFP_CA_CERT<suffix> and KFP_LAB_CONTROL<suffix>; s
 also has KFP_LAB_DIRECT (the API without a gateway) and KFP_LAB_TOKEN (a bearer token that its gateway takes). The
 cluster has KUBECONFIG, AUTOPIPE_KUBECONFIG_USER and AUTOPIPE_KUBECONFIG_PODS_ONLY (two users with fewer rights), the
 registry that its nodes pull from, AUTOPIPE_REGISTRY, and a command that loads images into them, AUTOPIPE_LOAD_COMMAND.
+The commands AUTOPIPE_KFP_STOP and AUTOPIPE_KFP_START are for the server of suffix _AGAIN, which one test restarts.
 """
 
 import json

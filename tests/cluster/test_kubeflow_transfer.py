@@ -1,8 +1,8 @@
 """Outputs on their way home: the same as on other targets, and whole whatever breaks on the way."""
 
+import shlex
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from src.images import Image
 from tests.cluster.conftest import MakeProject
 from tests.cluster.cutter import through_cutter
 from tests.cluster.project import COPY, SPLIT
-from tests.cluster.standin import StandIn, variable
+from tests.cluster.standin import StandIn, stand_in, variable
 from tests.cluster.test_kubeflow_failures import finish, wait_for_run, wait_for_step
 from tests.integration.test_parity import online, run_sample
 from tests.support import check_error, small_disk
@@ -100,43 +100,25 @@ def test_a_step_that_cannot_write_to_the_volume_says_so(server: StandIn, make_pr
     project.succeed("--fresh")
 
 
-@pytest.fixture
-def restarted(tmp_path: Path) -> Iterator["Restarted"]:
-    """A server of the test's own, which it may stop and start."""
-    server = Restarted(suffix="", folder=tmp_path)
-    server.start()
-    yield server
-    server.stop("--fresh")
+def test_a_server_that_is_restarted_in_the_middle_does_no_harm(tmp_path: Path, make_project: MakeProject) -> None:
+    with stand_in("_AGAIN", tmp_path) as server:
+        project = make_project(server)
+        project.steps({"a": SPLIT, "b": 'sleep 15; cp "$2" "$4.txt"'}, [["a", "b", 1]])
+        process = project.start()
+        wait_for_run(project)
+        wait_for_step(project, "a", pods="Succeeded")
 
-
-class Restarted(StandIn):
-    """A server that can be stopped and started."""
-
-    KFP = Path(__file__).parents[3] / "shared" / "cluster" / "kfp"
-
-    def start(self) -> None:
-        subprocess.run([self.KFP / "kfp-up", "--name", "again", "--port", "9843"], check=True, capture_output=True)
-
-    def stop(self, *more: str) -> None:
-        subprocess.run([self.KFP / "kfp-down", "--name", "again", *more], check=True)
-
-    @property
-    def url(self) -> str:
-        return "https://127.0.0.1:9843/pipeline"
-
-
-def test_a_server_that_is_restarted_in_the_middle_does_no_harm(restarted: Restarted, make_project: MakeProject) -> None:
-    ca = Path(variable("KFP_CA_CERT")).parent.parent / "again" / "ca.crt"
-    project = make_project(restarted, KFP_CA_CERT=str(ca))
-    project.steps({"a": SPLIT, "b": 'sleep 15; cp "$2" "$4.txt"'}, [["a", "b", 1]])
-    process = project.start()
-    wait_for_run(project)
-    wait_for_step(project, "a", pods="Succeeded")
-
-    restarted.stop()
-    threading.Event().wait(5)  # the time that a server is away, not one that anything waits for
-    restarted.start()
-    outcome = finish(process)
+        try:
+            give_command("AUTOPIPE_KFP_STOP")
+            threading.Event().wait(5)  # the time that a server is away, not one that anything waits for
+        finally:
+            give_command("AUTOPIPE_KFP_START")
+        outcome = finish(process)
 
     assert outcome.status == 0, outcome.err
     assert outcome.ran == {"a": 1, "b": 2}
+
+
+def give_command(name: str) -> None:
+    """Run a command that a variable of the environment names."""
+    subprocess.run(shlex.split(variable(name)), check=True, capture_output=True)

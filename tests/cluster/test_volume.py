@@ -29,6 +29,7 @@ from src.kube.claim import (
     pods_on,
     use_claim,
 )
+from src.kube.cluster import Cluster
 from src.kube.download import download
 from src.kube.helper import Helper, open_helper
 from src.kube.labels import CLAIM, EXPIRY, STATE, expiry_label, label_value
@@ -299,8 +300,14 @@ def test_who_may_not_change_claims_keeps_them_all_the_same(tmp_path: Path, image
         assert kept["metadata"]["labels"][EXPIRY] > expiry_label(time.time() + 6 * 86400)
 
 
-def test_leftovers_are_found_by_their_labels_and_only_the_expired_go(place: Place, tmp_path: Path, image: str) -> None:
-    cluster, past = place.cluster, expiry_label(time.time() - 60)
+def test_leftovers_are_found_by_their_labels_and_only_the_expired_go(tmp_path: Path, image: str) -> None:
+    # In a namespace of its own: whoever cleans up elsewhere meanwhile would remove the expired ones.
+    with namespace_of(f"autopipe-leftovers-{secrets.token_hex(4)}") as namespace:
+        _find_leftovers(cluster_of("admin", tmp_path, namespace=namespace), tmp_path, image)
+
+
+def _find_leftovers(cluster: Cluster, folder: Path, image: str) -> None:
+    past = expiry_label(time.time() - 60)
 
     def expire(name: str) -> None:
         kubectl("-n", cluster.namespace, "label", "--overwrite", "pvc", name, f"{EXPIRY}={past}")
@@ -311,26 +318,22 @@ def test_leftovers_are_found_by_their_labels_and_only_the_expired_go(place: Plac
     body = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": spec, "metadata": {"name": foreign}}
     body["metadata"]["labels"] = labels  # type: ignore[index]
     kubectl("-n", cluster.namespace, "create", "-f", "-", document=body)
-    try:
-        with place_of(cluster, tmp_path, image) as old, place_of(cluster, tmp_path, image) as used:
-            expire(foreign)
-            expire(old.claim)
-            expire(used.claim)
-            place.run_pod("ended", ["true"])
-            with open_helper(cluster, used.helper_spec) as helper:
-                found = list_leftovers(cluster, owner=label_value(place.origin.owner), dag=place.origin.dag_label)
-                assert {one.name for one in found} == {place.claim, old.claim, used.claim}
-                assert {one.name for one in found if one.in_use} == {used.claim}
-                assert {(one.dag, one.file, one.owner) for one in found} == {
-                    ("volume-test", str(tmp_path), "test@here")
-                }
-                assert [one.name for one in remove_expired(cluster, found)] == [old.claim]
-                assert cluster.get(CLAIMS, old.claim) is None
-                assert cluster.get(CLAIMS, foreign) is not None
-                cluster.delete("pods", helper.pod, grace=0)
-                cluster.delete(CLAIMS, used.claim)
-    finally:
-        kubectl("-n", cluster.namespace, "delete", "pvc", foreign, "--wait=false")
+    places = [place_of(cluster, folder, image) for _ in range(3)]
+    with places[0] as place, places[1] as old, places[2] as used:
+        expire(foreign)
+        expire(old.claim)
+        expire(used.claim)
+        place.run_pod("ended", ["true"])
+        with open_helper(cluster, used.helper_spec) as helper:
+            found = list_leftovers(cluster, owner=label_value(place.origin.owner), dag=place.origin.dag_label)
+            assert {one.name for one in found} == {place.claim, old.claim, used.claim}
+            assert {one.name for one in found if one.in_use} == {used.claim}
+            assert {(one.dag, one.file, one.owner) for one in found} == {("volume-test", str(folder), "test@here")}
+            assert [one.name for one in remove_expired(cluster, found)] == [old.claim]
+            assert cluster.get(CLAIMS, old.claim) is None
+            assert cluster.get(CLAIMS, foreign) is not None
+            cluster.delete("pods", helper.pod, grace=0)
+            cluster.delete(CLAIMS, used.claim)
 
 
 def test_a_helper_without_its_claim_is_a_leftover_too(place: Place) -> None:
