@@ -1,6 +1,6 @@
 """The step launcher: runs one component over its input files, on every target in the same way.
 
-It is put on the volume as `.autopipe/step.py` and started with `python step.py STEP` by the Python (3.8 or newer)
+It is put on the volume as `.autopipe/step.py` and started with `python step.py STEP [RUN]` by the Python (3.8 or newer)
 of whatever image the component has, so it is one file and needs nothing but the standard library. The process
 target calls run_task in its own process. What it does is DESIGN.md section 4: files are the unit of work, each
 invocation has private folders, outputs move into place by rename, and an appended journal says what is done.
@@ -1226,10 +1226,16 @@ def _image_folder() -> Path:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Run the task named in argv on the volume that this file lies on; return 0 when it is done or skipped."""
-    (task,) = sys.argv[1:] if argv is None else argv
+    """Run the task named in argv on the volume that this file lies on; return 0 when it is done or skipped.
+
+    After the task comes the run that it is of, where the volume may be another run's by the time that it starts.
+    """
+    task, *runs = sys.argv[1:] if argv is None else argv
     volume = Path(__file__).resolve().parent.parent
     plan = json.loads((volume / ".autopipe" / "plan.json").read_bytes())
+    if runs and runs != [plan["run"]]:
+        sys.stderr.write("step {}: run {} is over, the volume is that of run {}\n".format(task, runs[0], plan["run"]))
+        return 1
     cancel = Cancel()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: cancel.set())

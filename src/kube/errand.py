@@ -127,6 +127,7 @@ class Errand:
             claim=state.claim,
             pull_secret=self.settings.image_pull_secret,
             pull_policy="IfNotPresent" if self.loaded else None,
+            run=state.run,
             labels={**self.origin(state.run).labels(), CLAIM: state.claim},
         )
         write_text(self.run.folder / "pipeline.yaml", pipeline_text(made))

@@ -15,7 +15,7 @@ from src.kube.claim import create_claim, use_claim
 from src.kube.cluster import Cluster
 from src.kube.company import Company
 from src.kube.earlier import find_run, give_back, look_back
-from src.kube.ending import end_run, keep, leave, remove_helpers
+from src.kube.ending import end_run, end_steps, keep, leave, remove_helpers
 from src.kube.errand import Errand
 from src.kube.helper import Helper, open_helper
 from src.kube.home import take_over
@@ -121,6 +121,7 @@ class Job:
             if earlier:
                 log.info("going on from the kept volume, claim %s", state.claim)
                 remove_helpers(self._cluster, state.claim)
+                end_steps(self._cluster, state.claim)
                 use_claim(self._cluster, state.claim, errand.origin(run.id))
             else:
                 create_claim(self._cluster, errand.claim_spec(state))

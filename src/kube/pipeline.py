@@ -63,12 +63,14 @@ def compile_pipeline(
     claim: str,
     pull_secret: str | None = None,
     pull_policy: str | None = None,
+    run: str,
     labels: Mapping[str, str],
 ) -> Pipeline:
     """Return the pipeline of a plan.
 
     images: the image reference of each step, by digest where it has one. claim: name of the claim that every task
-    mounts. labels: put on every pod; they must be the same on all tasks, for servers of 2.1 use the first one's.
+    mounts. run: our id of the run. labels: put on every pod; they must be the same on all tasks, for servers of 2.1
+    use the first one's.
     """
     names = task_names(plan)
     from google.protobuf.json_format import MessageToDict
@@ -79,7 +81,7 @@ def compile_pipeline(
         for step in plan.steps:
             parents = [tasks[names[task]] for one in plan.steps if one.name in step.parents for task in one.tasks]
             for task in step.tasks:
-                made = dsl.container_component(_component(names[task], images[step.name], task))()
+                made = dsl.container_component(_component(names[task], images[step.name], [task, run]))()
                 made.set_caching_options(enable_caching=False)
                 _limit(made, step.options)
                 tasks[names[task]] = made.after(*parents) if parents else made
@@ -97,12 +99,12 @@ def compile_pipeline(
     )
 
 
-def _component(name: str, image: str, task: str) -> Callable[[], Any]:
+def _component(name: str, image: str, args: list[str]) -> Callable[[], Any]:
     from kfp import dsl  # noqa: TID251  # this is the door
 
     def run() -> Any:
         # The task's name is the only word of the user's here, and has no character that Argo or Kubernetes expands.
-        return dsl.ContainerSpec(image=image, command=["python3", f"{MOUNT}/.autopipe/step.py"], args=[task])
+        return dsl.ContainerSpec(image=image, command=["python3", f"{MOUNT}/.autopipe/step.py"], args=list(args))
 
     run.__name__ = name
     run.__annotations__ = {}  # what the SDK would read as outputs

@@ -79,6 +79,7 @@ def preview(plan: Plan, folders: Mapping[str, Path], settings: Settings) -> str:
             for step in plan.steps
         },
         claim="<claim>",
+        run="<run>",
         pull_secret=settings.image_pull_secret,
         pull_policy="IfNotPresent" if loaded else None,
         labels={},

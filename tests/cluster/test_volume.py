@@ -31,6 +31,7 @@ from src.kube.claim import (
 )
 from src.kube.cluster import Cluster
 from src.kube.download import download
+from src.kube.ending import end_steps
 from src.kube.helper import Helper, open_helper
 from src.kube.labels import CLAIM, EXPIRY, STATE, expiry_label, label_value
 from src.kube.leftovers import list_leftovers, remove_expired
@@ -373,6 +374,18 @@ def test_a_claim_goes_with_the_runs_pods_and_never_with_others(
     delete_claim(cluster, place.claim)
     assert cluster.get(CLAIMS, place.claim) is None
     delete_claim(cluster, place.claim)  # what is gone is no failure
+
+
+def test_what_tasks_of_an_earlier_run_still_do_on_a_claim_is_ended(place: Place) -> None:
+    cluster, labels = place.cluster, {"pipeline/runid": secrets.token_hex(8)}
+    ended = place.run_pod("ended", ["true"], labels=labels)
+    writing = place.start_pod("writing", ["sleep", "3600"], labels=labels)
+    theirs = place.start_pod("theirs", ["sleep", "3600"])
+
+    end_steps(cluster, place.claim)
+
+    assert cluster.get("pods", writing) is None
+    assert {pod["metadata"]["name"] for pod in place.pods()} == {ended, theirs}
 
 
 def test_the_token_is_nowhere_in_the_cluster(place: Place) -> None:

@@ -79,6 +79,15 @@ class Place:
         self, name: str, command: list[str], *, root: bool = False, labels: dict[str, str] | None = None
     ) -> str:
         """Run a command in a pod on the claim, as a task's pod does, to its end; return the pod's name."""
+        name = self.start_pod(name, command, root=root, labels=labels)
+        ended = until(lambda: self._ended(name), 120)
+        assert ended == "Succeeded", "\n".join(self.cluster.log_of(name))
+        return name
+
+    def start_pod(
+        self, name: str, command: list[str], *, root: bool = False, labels: dict[str, str] | None = None
+    ) -> str:
+        """Make a pod that runs a command on the claim; return the pod's name."""
         name = f"{self.claim}-{name}"
         body = pod_body(self.helper_spec, name, "0" * 64, time.time())
         body["metadata"]["labels"] = {"test": "volume", **(labels or {})}
@@ -87,8 +96,6 @@ class Place:
             body["spec"]["securityContext"] = {"runAsUser": 0}
             body["spec"]["containers"][0].pop("securityContext")
         self.cluster.create("pods", body)
-        ended = until(lambda: self._ended(name), 120)
-        assert ended == "Succeeded", "\n".join(self.cluster.log_of(name))
         return name
 
     def _ended(self, name: str) -> str | None:

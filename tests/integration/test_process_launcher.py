@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -72,18 +73,18 @@ class Volume:
             Path(launcher.__file__).parent / step if step == "save-media" else self.project.folder / "components" / step
         )
 
-    def start(self, python: str, task: str) -> "subprocess.Popen[bytes]":
+    def start(self, python: str, task: str, *run: str) -> "subprocess.Popen[bytes]":
         """Start a task as a container would: with the component's folder for working directory."""
         return subprocess.Popen(
-            [python, str(self.folder / ".autopipe" / "step.py"), task],
+            [python, str(self.folder / ".autopipe" / "step.py"), task, *run],
             cwd=self.component(task),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
 
-    def run(self, python: str, task: str) -> tuple[int, str, str]:
-        with self.start(python, task) as process:
+    def run(self, python: str, task: str, *run: str) -> tuple[int, str, str]:
+        with self.start(python, task, *run) as process:
             out, err = process.communicate()
         return process.returncode, out.decode(), err.decode()
 
@@ -230,3 +231,14 @@ def test_a_shard_takes_over_what_another_did(project: Project) -> None:
     for task in ("b@0", "b@1"):
         assert volume.run_here(task)["state"] == "done"
     assert log.read_bytes() == before
+
+
+def test_a_task_of_a_run_that_is_over_leaves_the_volume_alone(project: Project) -> None:
+    volume = Volume(project)
+    assert volume.run(sys.executable, "save-media", "test") == (0, ANY, "")
+
+    status, _, err = volume.run(sys.executable, "a", "earlier")
+
+    assert status == 1
+    assert err == "step a: run earlier is over, the volume is that of run test\n"
+    assert not launcher.journal_path(volume.folder, "a").exists()
