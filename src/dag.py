@@ -2,67 +2,15 @@
 
 import os
 import stat
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from src.dagfile.records import Dag, Edge, Options
 from src.errors import ConfigError
+
+__all__ = ["Dag", "Edge", "Options", "load_dag", "parse_dag"]
 
 LARGEST_FILE = 10_000_000
 """Bytes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Edge:
-    """A dependency: child gets the outputs of parent; probability in (0, 1] is metadata."""
-
-    parent: str
-    child: str
-    probability: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """The options of one component, checked; durations in seconds, memory in bytes."""
-
-    cpu: float | None = None
-    memory: int | None = None
-    gpu: int = 0
-    timeout: float | None = None
-    retries: int = 0
-    env: Mapping[str, str] = field(default_factory=dict)
-    args: tuple[str, ...] = ()
-    secrets: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # variable -> (secret, key)
-    node_selector: Mapping[str, str] = field(default_factory=dict)
-    tolerations: tuple[Mapping[str, Any], ...] = ()
-    join: bool | None = None  # None: the file says nothing, which the plan remarks on a fan-in
-    optional: bool = False
-    copy_input: bool = False
-    shards: int = 1
-    python: str | None = None
-    base_image: str | None = None
-    command: tuple[str, ...] = ("python", "main.py")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dag:
-    """A checked DAG file: acyclic, every name known, every option valid."""
-
-    path: Path  # real path of the file
-    name: str
-    components: tuple[str, ...]  # as written, sorted by nothing
-    edges: tuple[Edge, ...]
-    repository: str | None = None
-    revision: str | None = None
-    media: tuple[Path, ...] = ()  # absolute, not looked at; empty when the file names none
-    options: Mapping[str, Options] = field(default_factory=dict)  # of components that have some
-    lines: Mapping[str, int] = field(default_factory=dict)  # component -> line of its name, for messages
-    warnings: tuple[str, ...] = ()  # "file:line: text"
-
-    def options_of(self, component: str) -> Options:
-        """Return the options of a component, the defaults where the file gives none."""
-        return self.options.get(component, Options())
 
 
 def load_dag(path: Path) -> Dag:
@@ -82,7 +30,7 @@ def parse_dag(text: str, path: Path) -> Dag:
     Raises ConfigError with all problems at once: one is the message itself, more are its details, each
     "file:line: what; what to write".
     """
-    from src.dagfile.parse import read_dag  # it imports yaml, which --help has no use for, and these records
+    from src.dagfile.parse import read_dag  # it imports yaml, which --help has no use for
 
     return read_dag(text, path)
 

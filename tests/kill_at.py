@@ -1,4 +1,4 @@
-"""Runs the program and sends it a signal at its n-th act on the disk: NUMBER SIGNAL COUNT_FILE, then its arguments.
+"""Runs the program and sends it a signal at its n-th act, on the disk or on a server: NUMBER SIGNAL COUNT_FILE, arguments.
 
 The number of acts in all is written to COUNT_FILE at the end, so that a test can run it once undisturbed (NUMBER 0)
 and then end it at any of them. Unlike a moment of the clock, a number is the same moment on a slow machine.

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from src.dag import Edge
 from src.dagfile.cycles import draw, note_cycles
 from src.dagfile.problems import Problems, is_placeholder, shown
+from src.dagfile.records import Edge
 from src.dagfile.values import Listing, Scalar, Value, describe, is_refused, number_of
 from src.names import explain_bad_name, safe_name
 

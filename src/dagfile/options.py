@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from src.dag import Options
 from src.dagfile.option_tables import read_env, read_node_selector, read_secrets, read_tolerations
 from src.dagfile.option_values import (
     count_reader,
@@ -17,6 +16,7 @@ from src.dagfile.option_values import (
     read_words,
 )
 from src.dagfile.problems import Problems, is_placeholder, shown
+from src.dagfile.records import Options
 from src.dagfile.values import Table, Value, describe, is_null, is_refused
 
 READERS: Final[Mapping[str, Callable[[Value, str, Problems], Any]]] = {

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Final
 
-from src.dag import Dag
 from src.dagfile.graph import read_components, read_edges
 from src.dagfile.keys import check_keys, find_system, holds_other_dags
 from src.dagfile.options import read_options
 from src.dagfile.problems import Problems, is_placeholder, shown
+from src.dagfile.records import Dag
 from src.dagfile.source import read_media, read_repository, read_revision
 from src.dagfile.values import Listing, Scalar, Table, describe, is_refused
 from src.dagfile.yaml import read_yaml
