@@ -1,7 +1,8 @@
-"""Runs the program and sends it a signal at its n-th act, on the disk or on a server: NUMBER SIGNAL COUNT_FILE, arguments.
+"""Runs the program and sends it a signal at its n-th act: NUMBER SIGNAL COUNT_FILE, then its arguments.
 
-The number of acts in all is written to COUNT_FILE at the end, so that a test can run it once undisturbed (NUMBER 0)
-and then end it at any of them. Unlike a moment of the clock, a number is the same moment on a slow machine.
+An act is on the disk, or a request to a server. The number of acts in all is written to COUNT_FILE at the end, so that
+a test can run it once undisturbed (NUMBER 0) and then end it at any of them. Unlike a moment of the clock, a number is
+the same moment on a slow machine.
 """
 
 import os
