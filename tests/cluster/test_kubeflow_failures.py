@@ -10,7 +10,7 @@ from tests.cluster.project import COPY, SPLIT, ClusterProject, kube
 from tests.cluster.standin import StandIn, until
 from tests.support import Outcome, check_error, contents
 
-SLOW = 'sleep 20; cp "$2" "$4.txt"'
+SLOW = 'sleep 10; cp "$2" "$4.txt"'
 WAIT_FOR_EVER = 'sleep 3600; cp "$2" "$4.txt"'
 EDGES = [["a", "b", 1]]
 

@@ -10,7 +10,7 @@ from tests.cluster.standin import StandIn, until
 from tests.cluster.test_kubeflow_failures import cluster_record, finish, wait_for_run, wait_for_step
 from tests.support import check_error
 
-DAG = ({"a": SPLIT, "b": 'sleep 10; cp "$2" "$4.txt"'}, [["a", "b", 1]])
+DAG = ({"a": SPLIT, "b": 'sleep 5; cp "$2" "$4.txt"'}, [["a", "b", 1]])
 DONE = {"a": 1, "b": 2}
 FAULTS: list[dict[str, object]] = [
     {"kind": "status", "status": 503, "count": 6},

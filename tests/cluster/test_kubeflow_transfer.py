@@ -103,7 +103,7 @@ def test_a_step_that_cannot_write_to_the_volume_says_so(server: StandIn, make_pr
 def test_a_server_that_is_restarted_in_the_middle_does_no_harm(tmp_path: Path, make_project: MakeProject) -> None:
     with stand_in("_AGAIN", tmp_path) as server:
         project = make_project(server)
-        project.steps({"a": SPLIT, "b": 'sleep 15; cp "$2" "$4.txt"'}, [["a", "b", 1]])
+        project.steps({"a": SPLIT, "b": 'sleep 10; cp "$2" "$4.txt"'}, [["a", "b", 1]])
         process = project.start()
         wait_for_run(project)
         wait_for_step(project, "a", pods="Succeeded")
