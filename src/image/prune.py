@@ -25,17 +25,19 @@ def remove_rests(client: "APIClient", settings: Settings) -> None:
     with nobody_builds(settings) as alone:
         label = f"{BUILDER}={builder_of(settings)}"
         for one in client.containers(all=True, filters={"label": label}) if alone else ():
-            # Those of finished images have KEY: they are runs, of ours or of the user's.
-            if KEY not in (one.get("Labels") or {}):
-                with contextlib.suppress(RefusalError), refusals():
-                    if _is_of_a_build(client.inspect_container(one["Id"])):
-                        client.remove_container(one["Id"], v=True, force=True)
+            with contextlib.suppress(RefusalError), refusals():
+                if _is_of_a_build(client.inspect_container(one["Id"])):
+                    client.remove_container(one["Id"], v=True, force=True)
 
 
 def _is_of_a_build(about: Mapping[str, Any]) -> bool:
-    """Whether a builder made a container, and not a user who looks into the layers of a build that failed."""
+    """Whether our builder made a container, and not a user who looks into the layers of a build that failed."""
     log = (about.get("HostConfig") or {}).get("LogConfig") or {}
-    return log.get("Type") == "none" and str(about["Config"]["Image"]).startswith("sha256:")
+    if log.get("Type") != "none" or not str(about["Config"]["Image"]).startswith("sha256:"):
+        return False
+    # Those of finished images have KEY: they are runs, of ours or of the user's, but for that of the line that sets it.
+    key = (about["Config"].get("Labels") or {}).get(KEY)
+    return key is None or any(f"{KEY}={key}" in word for word in about.get("Args") or ())
 
 
 def prune_images(client: "APIClient", settings: Settings) -> None:

@@ -207,6 +207,21 @@ def test_what_the_user_made_of_ours_stays(bench: Bench, tmp_path: Path) -> None:
         docker(host, "rmi", "--force", "autopipe-test/derived:1", "autopipe-test/copy:1", nameless)
 
 
+def test_what_a_dead_builder_left_of_a_finished_image_is_removed(bench: Bench) -> None:
+    host = need("DOCKER_HOST")
+    content(bench, f"left {os.getpid()}")
+    image = bench.build()["part"]
+    line = f"LABEL autopipe.dag=app autopipe.component=part autopipe.key={image.key}"
+    create = ["create", "--log-driver", "none", str(image.id)]
+    left = docker(host, *create, "/bin/sh", "-c", "#(nop) ", line).strip()
+    run = docker(host, *create, "true").strip()
+    try:
+        bench.build()
+        assert docker(host, "ps", "--all", "--quiet", "--no-trunc", "--filter", f"ancestor={image.id}").split() == [run]
+    finally:
+        docker(host, "rm", "--force", left, run)
+
+
 def test_an_image_of_another_cache_is_not_taken(bench: Bench, tmp_path: Path) -> None:
     content(bench, "shared")
     first = bench.build()["part"]
