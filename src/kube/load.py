@@ -74,7 +74,7 @@ def load_images(images: Iterable[tuple[str, str]], cluster: Cluster, settings: S
 def images_there(cluster: Cluster) -> set[str] | None:
     """Return the names of the images that all nodes have; None where the user may not look at nodes.
 
-    A kubelet tells of 50 images at most: one more is taken for missing, and loaded again, which does no harm.
+    A kubelet looks twice a minute and tells of 50 images at most: what it leaves out is loaded again, to no harm.
     """
     try:
         nodes = cluster.ask("GET", "/api/v1/nodes", "look at the nodes")["items"]

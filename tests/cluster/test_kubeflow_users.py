@@ -1,5 +1,6 @@
 """Who runs beside whom on a cluster, with which rights, and what is left for --clean."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from src.kube.load import images_there
 from tests.cluster.conftest import MakeProject
 from tests.cluster.project import COPY, SPLIT, kube
-from tests.cluster.standin import StandIn, variable
+from tests.cluster.standin import StandIn, until, variable
 from tests.cluster.test_kubeflow_failures import cluster_record, finish, wait_for_run, wait_for_step
 from tests.support import contents, run_main
 
@@ -49,9 +50,7 @@ def test_a_user_of_one_namespace_can_do_everything(server: StandIn, make_project
     assert set(contents(outcome.folder / "b")) == {"b_0.txt", "b_1.txt"}
 
 
-def test_images_are_loaded_into_the_nodes_without_a_registry(
-    server: StandIn, make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_are_loaded_into_the_nodes_without_a_registry(server: StandIn, make_project: MakeProject) -> None:
     project = make_project(server, IMAGE_LOAD_COMMAND=variable("AUTOPIPE_LOAD_COMMAND"), REGISTRY="127.0.0.1:1")
     project.steps(*DAG)
 
@@ -61,9 +60,16 @@ def test_images_are_loaded_into_the_nodes_without_a_registry(
     pipeline = (outcome.folder / "pipeline.yaml").read_text()
     assert "imagePullPolicy: IfNotPresent" in pipeline
     assert "@sha256" not in pipeline
+    references = set(re.findall(r"image: (\S+)", pipeline))
+    assert len(references) == 3
+
+    def are_told() -> bool | None:
+        there = images_there(kube()) or set()
+        return references <= there or len(there) >= 50 or None
+
+    until(are_told, 120)  # a kubelet looks at its images twice a minute, and tells of 50 at most
     again = project.succeed("--fresh")
-    # They are there; but a kubelet tells of 50 images at most, and what it leaves out is loaded again.
-    assert "loading" not in again.err or len(images_there(kube()) or ()) >= 50
+    assert "loading" not in again.err or not references <= (images_there(kube()) or set())
 
 
 def test_what_is_left_is_cleaned_away_and_what_is_not_ours_stays(server: StandIn, make_project: MakeProject) -> None:
