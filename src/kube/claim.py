@@ -28,6 +28,8 @@ from src.step import Record
 
 log = logging.getLogger("autopipe")
 CLAIMS = "persistentvolumeclaims"
+RUN_ID = "pipeline/runid"
+"""The label of Kubeflow Pipelines on the pods of a run: the server's id of it."""
 GIB = 1 << 30
 MOST_STEPS = 16  # that count for a claim's size
 GONE_SECONDS = 120.0
@@ -135,7 +137,7 @@ def claims_of(pod: Record) -> set[str]:
 
 def run_pods(cluster: Cluster, run_id: str) -> list[Record]:
     """Return the pods that Kubeflow Pipelines made for a run of its own id."""
-    return cluster.find("pods", labels=f"pipeline/runid={run_id}")[0]
+    return cluster.find("pods", labels=f"{RUN_ID}={run_id}")[0]
 
 
 def delete_claim(cluster: Cluster, name: str, run_ids: Iterable[str] = ()) -> None:
@@ -160,7 +162,7 @@ def _ask_to_go(cluster: Cluster, name: str, run_ids: Iterable[str]) -> None:
     pods = {pod["metadata"]["name"]: pod for run_id in run_ids for pod in run_pods(cluster, run_id)}
     pods.update((pod["metadata"]["name"], pod) for pod in pods_on(cluster, name) if _is_ours(pod, pods))
     for pod_name, pod in pods.items():
-        cluster.delete("pods", pod_name, grace=1 if CLAIM in _labels(pod) else None)
+        cluster.delete("pods", pod_name, grace=1 if CLAIM in labels_of(pod) else None)
     cluster.delete(CLAIMS, name)
 
 
@@ -171,8 +173,14 @@ def is_at_work(pod: Record) -> bool:
 
 def _is_ours(pod: Record, ours: dict[str, Record]) -> bool:
     """Say whether a pod on our claim is one of the pipeline's or a helper: a person may have a pod of his own there."""
-    return pod["metadata"]["name"] in ours or CLAIM in _labels(pod) or "pipeline/runid" in _labels(pod)
+    return pod["metadata"]["name"] in ours or CLAIM in labels_of(pod) or is_step(pod)
 
 
-def _labels(pod: Record) -> dict[str, str]:
+def is_step(pod: Record) -> bool:
+    """Say whether Kubeflow Pipelines made a pod for a task of a run."""
+    return RUN_ID in labels_of(pod)
+
+
+def labels_of(pod: Record) -> dict[str, str]:
+    """Return a pod's labels."""
     return dict(pod["metadata"].get("labels") or {})

@@ -8,17 +8,15 @@ from pathlib import Path
 from src.errors import AutopipeError, RunError
 from src.kube.answers import NotFoundError
 from src.kube.api import Api
-from src.kube.claim import delete_claim, is_at_work, keep_claim, pods_on, run_pods
+from src.kube.claim import delete_claim, is_at_work, is_step, keep_claim, labels_of, pods_on, run_pods
 from src.kube.cluster import Cluster
 from src.kube.labels import CLAIM, KEPT_SECONDS, Origin
 from src.kube.patience import Stop, StoppedError
 from src.kube.refusal import ApiError
 from src.kube.runs import RunState
 from src.kube.state import KEPT, LEAVING, ClusterRun, forget_state, write_state
-from src.step import Record
 
 log = logging.getLogger("autopipe")
-RUN_ID = "pipeline/runid"
 TERMINATION = 60.0
 """Seconds that a server may take to end a run: 6 to 20 as a rule."""
 EVERY = 1.0  # seconds
@@ -56,7 +54,7 @@ def remove_pods(cluster: Cluster, run_id: str) -> None:
 def remove_helpers(cluster: Cluster, claim: str) -> None:
     """Delete the helper pods that a client left on a claim which died."""
     for pod in pods_on(cluster, claim):
-        if CLAIM in (pod["metadata"].get("labels") or {}) and not _is_step(pod):
+        if CLAIM in labels_of(pod) and not is_step(pod):
             cluster.delete("pods", pod["metadata"]["name"], grace=1)
 
 
@@ -66,7 +64,7 @@ def end_steps(cluster: Cluster, claim: str) -> None:
     Raises RunError when one does not end, ApiError, CutError, StoppedError.
     """
     start = time.monotonic()
-    while at_work := [pod for pod in pods_on(cluster, claim) if _is_step(pod) and is_at_work(pod)]:
+    while at_work := [pod for pod in pods_on(cluster, claim) if is_step(pod) and is_at_work(pod)]:
         for pod in at_work:
             if not pod["metadata"].get("deletionTimestamp"):
                 cluster.delete("pods", pod["metadata"]["name"])
@@ -77,10 +75,6 @@ def end_steps(cluster: Cluster, claim: str) -> None:
                 hint=f"end it, then give the same command again: kubectl delete pod -n {cluster.namespace} {name}",
             )
         cluster.pause(EVERY)
-
-
-def _is_step(pod: Record) -> bool:
-    return RUN_ID in (pod["metadata"].get("labels") or {})
 
 
 def leave(path: Path, state: ClusterRun, cluster: Cluster) -> None:

@@ -104,7 +104,7 @@ def _component(name: str, image: str, args: list[str]) -> Callable[[], Any]:
 
     def run() -> Any:
         # The task's name is the only word of the user's here, and has no character that Argo or Kubernetes expands.
-        return dsl.ContainerSpec(image=image, command=["python3", f"{MOUNT}/.autopipe/step.py"], args=list(args))
+        return dsl.ContainerSpec(image=image, command=["python3", f"{MOUNT}/.autopipe/step.py"], args=args)
 
     run.__name__ = name
     run.__annotations__ = {}  # what the SDK would read as outputs
