@@ -17,10 +17,10 @@ from src.kube.patience import StoppedError
 from src.kube.runs import RunState
 from src.kube.transport import Transport
 from src.kube.unreachable import Cause, UnreachableError
+from tests.cluster.conftest import FLAVOURS
 from tests.cluster.standin import NAMESPACE, StandIn, pipeline, stand_in, until, variable
 
 EXPERIMENT = "autopipe-test"
-FLAVOURS = {"2.17": "", "2.16": "_19", "2.1": "_21"}
 
 
 @dataclass(frozen=True, kw_only=True)

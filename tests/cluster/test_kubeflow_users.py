@@ -69,7 +69,7 @@ def test_images_are_loaded_into_the_nodes_without_a_registry(server: StandIn, ma
 
     until(are_told, 120)  # a kubelet looks at its images twice a minute, and tells of 50 at most
     again = project.succeed("--fresh")
-    assert "loading" not in again.err or not references <= (images_there(kube()) or set())
+    assert "loading" not in again.err or len(images_there(kube()) or ()) >= 50
 
 
 def test_what_is_left_is_cleaned_away_and_what_is_not_ours_stays(server: StandIn, make_project: MakeProject) -> None:
